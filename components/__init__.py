@@ -1,0 +1,1 @@
+"""CORONet's own TFX components, one folder each."""

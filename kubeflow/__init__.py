@@ -1,0 +1,1 @@
+"""Running the same DAG on Kubeflow Pipelines, and serving what it pushes."""

@@ -1,0 +1,1 @@
+"""What the Trainer runs: features, the preprocessing graph, the three classifiers, the loop."""

@@ -1,0 +1,163 @@
+"""The knobs of preprocessing and training, as validated settings.
+
+`pipeline.config.Config` composes these into the one object a user sees; they live
+here because `models` may not import `pipeline`. Nothing here imports TensorFlow.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+
+Fraction = float
+
+
+class Settings(BaseModel):
+    """Base of every settings section: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class PreprocessingSettings(Settings):
+    """Resizing and CLAHE (the paper's section II).
+
+    Attributes:
+        method: `A` keep the aspect ratio and pad with black to a square; `B` stretch;
+            `C` keep the aspect ratio inside a rectangle; `D` cover a square and crop.
+        threshold: `max` or `min` over the training images, or `preset` for `size`.
+        size: pixels a side under `threshold="preset"`; ignored otherwise.
+        clahe: whether to equalise after resizing.
+        clip_limit: OpenCV's `clipLimit`; 0 switches clipping off.
+        tile_grid: (rows, columns) of CLAHE tiles.
+    """
+
+    method: Literal["A", "B", "C", "D"] = "A"
+    threshold: Literal["max", "min", "preset"] = "preset"
+    size: int = Field(default=200, ge=8, le=4096)
+    clahe: bool = True
+    clip_limit: float = Field(default=2.0, ge=0)
+    tile_grid: tuple[PositiveInt, PositiveInt] = (8, 8)
+
+
+class AugmentationSettings(Settings):
+    """Random affine augmentation of the training split (the paper's section III.C).
+
+    Attributes:
+        rotation_degrees: angle range, drawn from [-r, r].
+        shift: translation range as a fraction of the image's side.
+        shear: shear range, radians as in Keras's ImageDataGenerator (its degrees / 57.3).
+        zoom: zoom range, drawn from [1 - z, 1 + z] per axis.
+        flip: mirror left to right with probability one half.
+    """
+
+    enabled: bool = True
+    rotation_degrees: float = Field(default=20.0, ge=0, le=180)
+    shift: float = Field(default=0.3, ge=0, lt=1)
+    shear: float = Field(default=0.3, ge=0, lt=1)
+    zoom: float = Field(default=0.3, ge=0, lt=1)
+    flip: bool = True
+
+
+class TrainingSettings(Settings):
+    """The training loop that the three classifiers share.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images a step.
+        learning_rate: the initial (or peak) rate.
+        optimizer: the Keras optimizer.
+        schedule: `plateau` is the paper's ReduceLROnPlateau; `cosine` one cycle with warm-up.
+        plateau_factor, plateau_patience, plateau_min_delta: the paper's 0.1, 3 and 0.1.
+        early_stopping_patience: epochs without a lower validation loss; 0 never stops early.
+        label_smoothing: share of the target spread over all classes.
+        mixup_alpha: Beta(a, a) of mixup; 0 switches it off.
+        ema_momentum: exponential moving average of the weights; 0 switches it off.
+        class_weights: weigh the loss by inverse class frequency.
+        batch_norm_momentum: of CORONet's moving statistics; lower follows short epochs better.
+        flip_at_test: average the prediction over the image and its mirror image.
+        precision: Keras dtype policy.
+        backend: the Keras backend that trains; export always goes through TensorFlow.
+    """
+
+    epochs: PositiveInt = 200
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 0.1
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "plateau", "cosine"] = "plateau"
+    warmup_epochs: int = Field(default=0, ge=0)
+    plateau_factor: float = Field(default=0.1, gt=0, lt=1)
+    plateau_patience: PositiveInt = 3
+    plateau_min_delta: float = Field(default=0.1, ge=0)
+    early_stopping_patience: int = Field(default=0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup_alpha: float = Field(default=0.0, ge=0)
+    ema_momentum: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: bool = False
+    batch_norm_momentum: float = Field(default=0.99, gt=0, lt=1)
+    flip_at_test: bool = False
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
+
+
+class ClassifierSettings(Settings):
+    """What every classifier has: its own preprocessing where it differs, and its training."""
+
+    preprocessing: PreprocessingSettings | None = None
+    training: TrainingSettings
+    augmentation: AugmentationSettings
+
+
+class SvmSettings(ClassifierSettings):
+    """One-against-all linear SVM by stochastic gradient descent (section III.A).
+
+    Attributes:
+        c: the tolerance C of eq. 3.1.
+        epsilon: the step size of eq. 3.1 to 3.3. The paper's best trial is C = 0.1 with
+            epsilon = 0.0001; its text then names C = 0.01, which its own table contradicts.
+    """
+
+    c: PositiveFloat = 0.1
+    epsilon: PositiveFloat = 1e-4
+    training: TrainingSettings = TrainingSettings(epochs=100, schedule="constant")
+    augmentation: AugmentationSettings = AugmentationSettings(enabled=False)
+
+
+class MlpSettings(ClassifierSettings):
+    """Fully connected network (section III.B): 512 and 512 sigmoid units by default."""
+
+    hidden: tuple[PositiveInt, ...] = (512, 512)
+    activations: tuple[str, ...] = ("sigmoid", "sigmoid")
+    training: TrainingSettings = TrainingSettings(
+        epochs=500, learning_rate=1e-4, schedule="constant"
+    )
+    augmentation: AugmentationSettings = AugmentationSettings(enabled=False)
+
+    @field_validator("activations")
+    @classmethod
+    def _one_for_each_layer(cls, value: tuple[str, ...], info) -> tuple[str, ...]:
+        hidden = info.data.get("hidden", ())
+        if len(value) == 1:
+            return value * len(hidden)
+        if len(value) != len(hidden):
+            raise ValueError(
+                f"give one activation, or one for each of the {len(hidden)} hidden layers; "
+                f"received {len(value)}: {list(value)}"
+            )
+        return value
+
+
+class CoronetSettings(ClassifierSettings):
+    """Residual convolutional network (section III.C, figure 14).
+
+    Attributes:
+        dense_units: width of the dense layer before the softmax (the paper: 256, then 1024).
+        dropout: share of that layer's units dropped while training.
+        l2: weight decay of the convolution kernels, as a loss term.
+    """
+
+    dense_units: PositiveInt = 1024
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    l2: float = Field(default=0.0, ge=0)
+    training: TrainingSettings = TrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
