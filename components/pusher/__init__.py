@@ -1,0 +1,1 @@
+"""Chooses the best model that passed its gates and pushes it as one bundle."""

@@ -1,0 +1,1 @@
+"""Which earlier model a candidate is measured against."""

@@ -1,0 +1,194 @@
+"""The DAG, written once: the local runner and Kubeflow both run what is built here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.metadata import ConnectionConfigType
+from tfx.types import BaseChannel
+
+from components.anomaly_gate.component import AnomalyGate
+from components.candidates import input_key
+from components.edge_exporter.component import EdgeExporter
+from components.evaluation.component import EdgeEvaluator
+from components.evaluation.eval_config import build_eval_config
+from components.ingestion.component import XrayExampleGen
+from components.pusher.component import BundlePusher
+from components.report.component import ReportWriter
+from components.resolver.strategy import PrecedingBlessedModelStrategy
+from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
+from models.settings import PreprocessingSettings
+from pipeline.config import Config
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a run writes: artifacts below `root`, the bundle to `push`."""
+
+    root: str
+    push: str
+
+
+def create_pipeline(
+    config: Config,
+    data_root: str,
+    destination: Destination,
+    context: Mapping[str, Any],
+    metadata: ConnectionConfigType | None = None,
+    beam_args: list[str] | None = None,
+) -> tfx.dsl.Pipeline:
+    """Builds the DAG for `config`.
+
+    Ingestion, statistics and validation are shared; each distinct preprocessing has one
+    Transform; each classifier has its own Trainer, Evaluator and edge build. The pusher
+    and the report look at all of them.
+
+    Args:
+        config: the run's configuration.
+        data_root: folder of the labelled images.
+        destination: where the run writes.
+        context: `data_digest` (from `components.ingestion.fingerprint`) and `revision` (of
+            the code); they are part of the cache key where they matter.
+        metadata: the ML Metadata store; None where the orchestrator brings its own.
+        beam_args: Beam pipeline options.
+    """
+    ingestion = XrayExampleGen(
+        data_root=data_root,
+        settings_json=config.data.model_dump_json(),
+        data_fingerprint=context["data_digest"],
+    )
+    examples = ingestion.outputs["examples"]
+    statistics = tfx.components.StatisticsGen(examples=examples)
+    schema = tfx.components.SchemaGen(statistics=statistics.outputs["statistics"])
+    validator = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    anomaly_gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    nodes: list[BaseNode] = [ingestion, statistics, schema, validator, anomaly_gate]
+
+    transforms: dict[PreprocessingSettings, tfx.components.Transform] = {}
+    candidates: dict[str, BaseChannel] = {}
+    for name in config.models:
+        preprocessing = config.classifier(name).preprocessing
+        assert preprocessing is not None  # `classifier` fills it in
+        if preprocessing not in transforms:
+            transforms[preprocessing] = _transform(
+                preprocessing, examples, schema.outputs["schema"], number=len(transforms)
+            )
+            transforms[preprocessing].add_upstream_node(anomaly_gate)
+            nodes.append(transforms[preprocessing])
+        model_nodes, outputs = _classifier(
+            name, config, examples, schema.outputs["schema"], transforms[preprocessing]
+        )
+        nodes += model_nodes
+        candidates |= {input_key(name, role): channel for role, channel in outputs.items()}
+
+    pusher = BundlePusher(
+        schema=schema.outputs["schema"],
+        statistics=statistics.outputs["statistics"],
+        push_directory=destination.push,
+        context_json=json.dumps({"pipeline": config.name, **context}, sort_keys=True),
+        **candidates,
+    )
+    report = ReportWriter(
+        examples=examples,
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        anomalies=validator.outputs["anomalies"],
+        quarantine=ingestion.outputs["quarantine"],
+        pushed=pusher.outputs["pushed_model"],
+        context_json=json.dumps(
+            {**context, "config": config.model_dump(mode="json")}, sort_keys=True
+        ),
+        **candidates,
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=destination.root,
+        components=[*nodes, pusher, report],
+        enable_cache=True,
+        metadata_connection_config=metadata,
+        beam_pipeline_args=beam_args,
+    )
+
+
+def _transform(
+    preprocessing: PreprocessingSettings, examples: BaseChannel, schema: BaseChannel, number: int
+) -> tfx.components.Transform:
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="models.transform.preprocessing_fn",
+        # The sizes that serving uses are those of the training images.
+        splits_config=tfx.proto.SplitsConfig(
+            analyze=[TRAIN_SPLIT], transform=[TRAIN_SPLIT, EVAL_SPLIT]
+        ),
+        custom_config={"preprocessing": preprocessing.model_dump_json()},
+    )
+    return transform if number == 0 else transform.with_id(f"Transform.{number + 1}")
+
+
+def _classifier(
+    name: str,
+    config: Config,
+    examples: BaseChannel,
+    schema: BaseChannel,
+    transform: tfx.components.Transform,
+) -> tuple[list[BaseNode], dict[str, BaseChannel]]:
+    """Returns the nodes of classifier `name`, and its outputs by role."""
+    transformed = transform.outputs["transformed_examples"]
+    trainer = tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=transformed,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=tfx.proto.TrainArgs(splits=[TRAIN_SPLIT]),
+        eval_args=tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
+        custom_config={
+            "model": name,
+            "settings": config.classifier(name).model_dump_json(),
+            "seed": config.seed,
+        },
+    ).with_id(f"Trainer.{name}")
+    baseline = tfx.dsl.Resolver(
+        strategy_class=PrecedingBlessedModelStrategy,
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.Model, producer_component_id=trainer.id
+        ),
+        model_blessing=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.ModelBlessing,
+            producer_component_id=f"Evaluator.{name}",
+        ),
+    ).with_id(f"Resolver.{name}")
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=[TEST_SPLIT],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=build_eval_config(config.gate),
+    ).with_id(f"Evaluator.{name}")
+    exporter = EdgeExporter(
+        model=trainer.outputs["model"],
+        examples=transformed,
+        settings_json=config.edge.model_dump_json(),
+    ).with_id(f"EdgeExporter.{name}")
+    edge_evaluator = EdgeEvaluator(
+        examples=examples,
+        edge_model=exporter.outputs["edge_model"],
+        float_evaluation=evaluator.outputs["evaluation"],
+        settings_json=config.gate.model_dump_json(),
+    ).with_id(f"EdgeEvaluator.{name}")
+    outputs = {
+        "model": trainer.outputs["model"],
+        "model_run": trainer.outputs["model_run"],
+        "evaluation": evaluator.outputs["evaluation"],
+        "blessing": evaluator.outputs["blessing"],
+        "edge_model": exporter.outputs["edge_model"],
+        "edge_evaluation": edge_evaluator.outputs["evaluation"],
+        "edge_blessing": edge_evaluator.outputs["blessing"],
+    }
+    return [trainer, baseline, evaluator, exporter, edge_evaluator], outputs
