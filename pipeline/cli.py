@@ -1,0 +1,68 @@
+"""The `coronet` command line.
+
+Each command lives in a module of its own below `pipeline.commands`, and imports what is
+heavy only when it is called: `coronet --help` must not pay for TensorFlow.
+"""
+
+import importlib
+import os
+import sys
+import warnings
+
+import typer
+
+from models.errors import InputError
+from models.features import DISCLAIMER
+
+# In the order in which a newcomer meets them.
+COMMANDS = (
+    "sample",
+    "run",
+    "preview",
+    "report",
+    "compare",
+    "crossval",
+    "tune",
+    "reproduce",
+    "predict",
+    "serve",
+    "submit",
+    "check",
+    "kubeflow",
+)
+
+USAGE_ERROR = 2
+
+
+def build_app() -> typer.Typer:
+    """Returns the typer application with every command."""
+    app = typer.Typer(
+        name="coronet",
+        help=f"Classify chest X-rays as normal, bacterial, viral or covid. {DISCLAIMER}",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in COMMANDS:
+        module = importlib.import_module(f"pipeline.commands.{name}")
+        command = getattr(module, name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name=name)(command)
+    return app
+
+
+def main() -> None:
+    """Entry point: runs the command; a user's error is one message and exit status 2."""
+    # Google's libraries announce by the dozen that they will drop Python 3.10; the
+    # interpreter is ours to choose, in .python-version.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.|tfx|keras")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # oneDNN's sums change with the number of threads; runs must not.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    try:
+        build_app()()
+    except InputError as error:
+        print(f"coronet: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)

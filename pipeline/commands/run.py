@@ -1,0 +1,53 @@
+"""`coronet run`."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+NOTHING_PASSED = 3
+
+
+def run(
+    data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
+    output: Annotated[Path, typer.Option(help="Folder for everything the run writes.")],
+    model: Annotated[
+        Optional[str], typer.Option(help="svm, mlp, coronet, several with commas, or all.")
+    ] = None,
+    preset: Annotated[Optional[str], typer.Option(help="sample, paper or best.")] = None,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", help="key=value, such as coronet.training.epochs=5; repeatable."),
+    ] = None,
+) -> None:
+    """Run the pipeline: ingest, validate, transform, train, evaluate, gate, push, report.
+
+    Exit status: 0 a model was pushed; 3 none passed the gate; 2 bad input or
+    configuration; 1 anything else.
+    """
+    from rich.console import Console
+
+    from components.ingestion.preflight import preflight
+    from models.features import DISCLAIMER, MODEL_NAMES
+    from pipeline.config import load
+
+    overrides = list(set_ or [])
+    if model is not None:
+        chosen = MODEL_NAMES if model == "all" else tuple(model.split(","))
+        overrides.append(f"models=[{','.join(chosen)}]")
+    settings = load(preset, config, overrides)
+    console = Console()
+    preflight(str(data), settings.data)
+
+    with console.status("loading TFX"):
+        from pipeline import local_runner
+    verdict = local_runner.run(settings, data, output, console)
+    console.print(f"report   {verdict.report}", soft_wrap=True, highlight=False)
+    if verdict.pushed is None:
+        console.print("verdict  no model passed the gate: nothing was pushed")
+        raise typer.Exit(NOTHING_PASSED)
+    builds = "SavedModel and TFLite" if verdict.edge else "SavedModel only: the edge build failed"
+    console.print(f"bundle   {verdict.push}", soft_wrap=True, highlight=False)
+    console.print(f"verdict  {verdict.pushed} passed and was pushed ({builds})")
+    console.print(DISCLAIMER)

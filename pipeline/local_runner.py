@@ -1,0 +1,206 @@
+"""`coronet run`: one local run of the DAG, with progress, a lock and a summary.
+
+An output folder holds:
+
+    config.yaml      the configuration; a valid --config file
+    run.json         how the last run ended: verdict, seconds a node
+    report/          index.html and the model card
+    push/            the bundle (see components.pusher.bundle)
+    artifacts/       what each node wrote (TFX's pipeline root)
+    metadata.db      ML Metadata, unless the configuration names a server
+    logs/run.log     everything that TensorFlow, Beam and TFX say
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from absl import logging as absl_logging
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from rich.console import Console
+
+from components.ingestion.fingerprint import fingerprint
+from components.pusher import bundle
+from models.errors import InputError
+from pipeline import beam_options, revision
+from pipeline.config import Config
+from pipeline.dag_runner import NodeResult, ProgressDagRunner
+from pipeline.metadata_connection import connection_config
+from pipeline.pipeline import Destination, create_pipeline
+from pipeline.run_store import METADATA_FILE, Run
+
+ARTIFACTS = "artifacts"
+REPORT = "report"
+PUSH = "push"
+LOG = "logs/run.log"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended.
+
+    Attributes:
+        pushed: the classifier that was pushed, or None where none passed the gate.
+        edge: whether its quantized build passed too.
+        report: the report's page.
+        push: the bundle's folder.
+        nodes: the result of every node, in the order in which they ran.
+    """
+
+    pushed: str | None
+    edge: bool
+    report: Path
+    push: Path
+    nodes: tuple[NodeResult, ...]
+
+
+def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
+    """Runs the DAG on the images in `data`, and writes everything below `output`.
+
+    Running again with nothing changed takes every node from the cache; after a run that
+    was killed, the nodes that had finished are taken from the cache.
+
+    Raises:
+        InputError: the data cannot be used, or another run is writing to `output`.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    output, data = output.resolve(), data.resolve()
+    with _only_run(output), _quiet(output / LOG):
+        _write(output / "config.yaml", config.to_yaml())
+        connection = connection_config(config.metadata, output / METADATA_FILE)
+        _retire_dead_executions(connection, output / ARTIFACTS)
+        pipeline = create_pipeline(
+            config,
+            data_root=str(data),
+            destination=Destination(root=str(output / ARTIFACTS), push=str(output / PUSH)),
+            context={"data_digest": fingerprint(str(data)), "revision": revision.current()},
+            metadata=connection,
+            beam_args=beam_options.arguments(config.beam),
+        )
+        run_id = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        results: list[NodeResult] = []
+        with console.status("starting") as status:
+
+            def started(node: str, number: int, count: int) -> None:
+                status.update(f"[{number}/{count}] {node}")
+
+            def finished(result: NodeResult) -> None:
+                how = "cached" if result.cached else f"{result.seconds:.1f} s"
+                console.print(f"  {result.node:<24} {how}", highlight=False)
+                results.append(result)
+
+            ProgressDagRunner(run_id, started, finished).run(pipeline)
+        verdict = _conclude(Run(MetadataStore(connection), run_id), output, results)
+    _write(
+        output / "run.json",
+        json.dumps(
+            {
+                "run_id": run_id,
+                "pushed": verdict.pushed,
+                "edge": verdict.edge,
+                "nodes": [asdict(result) for result in results],
+            },
+            indent=2,
+        )
+        + "\n",
+    )
+    return verdict
+
+
+def _conclude(finished_run: Run, output: Path, results: list[NodeResult]) -> Verdict:
+    """Reads the verdict from the store, and puts the report and the bundle in their places."""
+    report = finished_run.output("ReportWriter", "report")
+    pushed = finished_run.output("BundlePusher", "pushed_model")
+    assert report is not None
+    assert pushed is not None
+    _replace_folder(Path(report.uri), output / REPORT)
+    name = pushed.custom_properties["model"].string_value or None
+    if name is not None:
+        # A cached push does nothing: bring the bundle back if somebody removed it.
+        bundle.deploy(pushed.uri, str(output / PUSH))
+    return Verdict(
+        pushed=name,
+        edge=pushed.custom_properties["edge"].int_value == 1,
+        report=output / REPORT / "index.html",
+        push=output / PUSH,
+        nodes=tuple(results),
+    )
+
+
+@contextlib.contextmanager
+def _only_run(output: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the operating system lets go when the process dies."""
+    with (output / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another run is writing to {output}: wait for it, or name another --output"
+            ) from error
+        yield
+
+
+def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: Path) -> None:
+    """Marks executions that a killed run left RUNNING as failed, and removes their output.
+
+    The caller holds the lock, so nobody is running them. TFX would never reuse what they
+    wrote; this only keeps the store truthful and the disk free.
+    """
+    store = MetadataStore(connection)
+    dead = [
+        execution
+        for execution in store.get_executions()
+        if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+    ]
+    for execution in dead:
+        execution.last_known_state = mlmd.Execution.FAILED
+        for folder in artifacts.glob(f"*/*/{execution.id}"):
+            shutil.rmtree(folder)
+    if dead:
+        store.put_executions(dead)
+
+
+@contextlib.contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """Sends what libraries log, in Python or in C++, to `log`; the console stays readable.
+
+    Progress of training goes to the real standard output, through `sys.stdout`.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        kept_stderr = os.dup(2)
+        kept_verbosity = absl_logging.get_verbosity()
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 2)
+        absl_logging.set_verbosity(absl_logging.INFO)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept_stderr, 2)
+            os.close(kept_stderr)
+            absl_logging.set_verbosity(kept_verbosity)
+
+
+def _replace_folder(source: Path, destination: Path) -> None:
+    staging = destination.with_name(f".{destination.name}.incoming")
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(source, staging)
+    shutil.rmtree(destination, ignore_errors=True)
+    staging.rename(destination)
+
+
+def _write(path: Path, text: str) -> None:
+    staging = path.with_name(f".{path.name}.incoming")
+    staging.write_text(text, encoding="utf-8")
+    staging.replace(path)
+
+

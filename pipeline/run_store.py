@@ -1,0 +1,74 @@
+"""Reading a run back from ML Metadata: which nodes ran, how they ended, what they wrote."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from models.errors import InputError
+
+RUN_CONTEXT = "pipeline_run"
+NODE_CONTEXT = "node"
+METADATA_FILE = "metadata.db"
+
+
+def open_sqlite(output: Path) -> MetadataStore:
+    """Opens the ML Metadata store of a local run's output folder.
+
+    Raises:
+        InputError: if `output` holds no run.
+    """
+    file = output / METADATA_FILE
+    if not file.is_file():
+        raise InputError(f"{output} holds no run (no {METADATA_FILE}): give the --output of one")
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(file)
+    return MetadataStore(connection)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline, by the name of its context in ML Metadata."""
+
+    store: MetadataStore
+    run_id: str
+
+    def executions(self) -> dict[str, mlmd.Execution]:
+        """Returns the latest execution of each node, by node id such as `Trainer.svm`."""
+        context = self.store.get_context_by_type_and_name(RUN_CONTEXT, self.run_id)
+        if context is None:
+            raise InputError(f"no run {self.run_id!r} in this ML Metadata store")
+        latest: dict[str, mlmd.Execution] = {}
+        for execution in self.store.get_executions_by_context(context.id):
+            for node in self.store.get_contexts_by_execution(execution.id):
+                if node.type == NODE_CONTEXT:
+                    name = node.name.partition(".")[2]
+                    if name not in latest or execution.id > latest[name].id:
+                        latest[name] = execution
+        return latest
+
+    def output(self, node: str, key: str) -> mlmd.Artifact | None:
+        """Returns the artifact that `node` wrote under `key`, or None where it did not."""
+        execution = self.executions().get(node)
+        if execution is None:
+            return None
+        outputs = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT, mlmd.Event.DECLARED_OUTPUT)
+        for event in self.store.get_events_by_execution_ids([execution.id]):
+            steps = [step.key for step in event.path.steps if step.HasField("key")]
+            if event.type in outputs and key in steps:
+                return self.store.get_artifacts_by_id([event.artifact_id])[0]
+        return None
+
+
+def latest_run(store: MetadataStore) -> Run:
+    """Returns the newest run in `store`.
+
+    Raises:
+        InputError: there is none.
+    """
+    contexts = store.get_contexts_by_type(RUN_CONTEXT)
+    if not contexts:
+        raise InputError("this ML Metadata store holds no run yet: `coronet run` writes one")
+    newest = max(contexts, key=lambda context: context.create_time_since_epoch)
+    return Run(store, newest.name)
