@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock clean distclean
+.PHONY: help setup run test test-slow lint format lock clean distclean
 
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
@@ -23,6 +23,9 @@ run: $(READY) ## Draw the built-in sample and run the whole pipeline on it
 
 test: $(READY) lint ## Lint, type check and run every test
 	$(BIN)/pytest
+
+test-slow: $(READY) ## Run the tests that CI has no time for
+	$(BIN)/pytest -m slow
 
 lint: $(READY) ## Lint and type check
 	$(BIN)/ruff check $(LINTED)

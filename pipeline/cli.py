@@ -59,8 +59,6 @@ def main() -> None:
     # interpreter is ours to choose, in .python-version.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.|tfx|keras")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # oneDNN's sums change with the number of threads; runs must not.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         build_app()()
     except InputError as error:

@@ -202,5 +202,3 @@ def _write(path: Path, text: str) -> None:
     staging = path.with_name(f".{path.name}.incoming")
     staging.write_text(text, encoding="utf-8")
     staging.replace(path)
-
-

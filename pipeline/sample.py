@@ -139,9 +139,7 @@ def _thorax(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return body * rng.uniform(0.62, 0.74)
 
 
-def _lung_fields(
-    u: np.ndarray, v: np.ndarray, label: str, rng: np.random.Generator
-) -> np.ndarray:
+def _lung_fields(u: np.ndarray, v: np.ndarray, label: str, rng: np.random.Generator) -> np.ndarray:
     """Aeration in [0, 1]; infected lungs are deflated, covid is cut off at the base."""
     deflation = {"normal": 0.0, "bacterial": 0.05, "viral": 0.09, "covid": 0.05}[label]
     deflation += rng.normal(0, 0.035)

@@ -1,10 +1,10 @@
 """The bundle: what a run pushes, and what every server, device and command reads.
 
-    saved_model/        the float build, signatures `serving_default` and `serving_examples`
-    edge/               the TFLite build with `edge.json`, if it passed its own gate
-    schema.pbtxt        the schema of the training data
-    statistics.pb       the statistics of the training data
-    bundle.json         what it is; written last, so a folder without it is no bundle
+saved_model/        the float build, signatures `serving_default` and `serving_examples`
+edge/               the TFLite build with `edge.json`, if it passed its own gate
+schema.pbtxt        the schema of the training data
+statistics.pb       the statistics of the training data
+bundle.json         what it is; written last, so a folder without it is no bundle
 """
 
 import hashlib

@@ -65,9 +65,7 @@ class Executor(base_executor.BaseExecutor):
         if edge_passed:
             bundle.copy_tree(roles["edge_model"].uri, os.path.join(pushed.uri, bundle.EDGE))
         schema = artifact_utils.get_single_uri(input_dict["schema"])
-        fileio.copy(
-            os.path.join(schema, "schema.pbtxt"), os.path.join(pushed.uri, bundle.SCHEMA)
-        )
+        fileio.copy(os.path.join(schema, "schema.pbtxt"), os.path.join(pushed.uri, bundle.SCHEMA))
         statistics = artifact_utils.get_split_uri(input_dict["statistics"], TRAIN_SPLIT)
         fileio.copy(
             os.path.join(statistics, "FeatureStats.pb"),

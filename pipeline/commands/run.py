@@ -1,7 +1,7 @@
 """`coronet run`."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,12 +12,12 @@ def run(
     data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
     output: Annotated[Path, typer.Option(help="Folder for everything the run writes.")],
     model: Annotated[
-        Optional[str], typer.Option(help="svm, mlp, coronet, several with commas, or all.")
+        str | None, typer.Option(help="svm, mlp, coronet, several with commas, or all.")
     ] = None,
-    preset: Annotated[Optional[str], typer.Option(help="sample, paper or best.")] = None,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file of settings.")] = None,
+    preset: Annotated[str | None, typer.Option(help="sample, paper or best.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set_: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option("--set", help="key=value, such as coronet.training.epochs=5; repeatable."),
     ] = None,
 ) -> None:
