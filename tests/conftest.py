@@ -1,0 +1,28 @@
+"""Fixtures that several folders share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CXR4_VARIABLE = "CORONET_CXR4"
+
+
+@pytest.fixture(scope="session")
+def cxr4() -> Path:
+    """Folder of real X-rays in the paper's proportions; skips the test where there is none."""
+    folder = Path(os.environ.get(CXR4_VARIABLE, ROOT.parent / "shared" / "data" / "cxr4"))
+    if not (folder / "train.csv").is_file():
+        pytest.skip(f"NOT RUN on real X-rays: no cxr4 at {folder}; set {CXR4_VARIABLE}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small built-in sample: 80 synthetic phantoms with `train.csv`."""
+    from pipeline.sample import write_sample
+
+    folder = tmp_path_factory.mktemp("data") / "sample"
+    write_sample(folder, images=80)
+    return folder

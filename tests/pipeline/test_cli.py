@@ -1,0 +1,59 @@
+"""The command line: quick to answer, and clear about mistakes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import COMMANDS
+
+HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "cv2", "numpy", "pandas", "matplotlib")
+
+
+def _coronet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from pipeline.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "heavy: []" in done.stdout
+    for command in COMMANDS:
+        assert command in done.stdout
+    assert "Not a medical device" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = _coronet(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert command in done.stdout
+
+
+def test_bad_configuration_exits_2_before_anything_runs(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = _coronet(
+        "run", "--data", str(tmp_path), "--output", str(output), "--set", "coronet.epoch=3"
+    )
+    assert done.returncode == 2
+    assert "unknown key 'coronet.epoch'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not output.exists()
+
+
+def test_missing_data_exits_2_and_names_it(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    done = _coronet("run", "--data", str(missing), "--output", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert str(missing) in done.stderr
+    assert "Traceback" not in done.stderr
