@@ -1,0 +1,1 @@
+"""Converts a trained classifier into TFLite files that `edge.Classifier` runs."""
