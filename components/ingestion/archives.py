@@ -132,7 +132,7 @@ def read_tar(
                 if number >= MAX_MEMBERS:
                     raise RefusedError(Reason.ARCHIVE_BOMB, f"more than {MAX_MEMBERS} members")
                 # tarfile remembers every header; a long archive would fill the memory.
-                archive.members.clear()
+                archive.members.clear()  # type: ignore[attr-defined]
                 if member.isdir() or not wanted(member.name):
                     continue
                 yield member.name, _tar_member(archive, member, limit)

@@ -7,7 +7,7 @@ from posixpath import basename, dirname
 from components.ingestion import archives, storage, tables
 from components.ingestion.names import printable, safe_relative
 from components.ingestion.references import EVERY_MEMBER, Reference
-from components.ingestion.refusals import Reason, RefusedError, Refusal
+from components.ingestion.refusals import Reason, Refusal, RefusedError
 from components.ingestion.settings import DataSettings
 from models.errors import InputError
 

@@ -79,7 +79,7 @@ class RefusedError(Exception):
 
 def listing(refusals: Iterable[Refusal], limit: int = 50) -> str:
     """Returns `refusals` as indented lines, at most `limit` of them and a count of the rest."""
-    lines = []
+    lines: list[str] = []
     more = 0
     for refusal in refusals:
         if len(lines) < limit:

@@ -78,7 +78,7 @@ class DataSettings(Settings):
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     deduplicate: bool = True
     near_duplicate_bits: int = Field(default=6, ge=0, le=7)
-    max_pixels: PositiveInt = 100_000_000
+    max_pixels: int = Field(default=50_000_000, gt=0, le=80_000_000)
     max_file_bytes: PositiveInt = 256 * 1024 * 1024
     min_side: PositiveInt = 32
     min_grey_levels: PositiveInt = 32

@@ -4,12 +4,11 @@ Local paths go through the operating system, because only it can tell symbolic l
 devices and pipes from files. Beam is imported only where a path has a scheme.
 """
 
-import io
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from components.ingestion.names import printable
 from components.ingestion.refusals import Reason, RefusedError
@@ -84,8 +83,8 @@ def _local_file(entry: os.DirEntry[str], name: str, real_root: str) -> File:
     try:
         status = entry.stat()
     except OSError as error:  # a link to nowhere, or gone since
-        problem = RefusedError(Reason.MISSING_FILE, error.strerror or str(error))
-        return File(entry.path, name, 0, 0, problem)
+        gone = RefusedError(Reason.MISSING_FILE, error.strerror or str(error))
+        return File(entry.path, name, 0, 0, gone)
     problem = _problem_of(entry.path, status, real_root, linked=entry.is_symlink())
     return File(entry.path, name, status.st_size, status.st_mtime_ns, problem)
 
@@ -141,7 +140,7 @@ def is_folder(path: str) -> bool:
     return os.path.isdir(path)
 
 
-def open_binary(path: str, root: str) -> BinaryIO:
+def open_binary(path: str, root: str) -> IO[bytes]:
     """Opens `path`, which must be a regular file that does not lead out of `root`.
 
     Raises:
@@ -168,7 +167,7 @@ def open_binary(path: str, root: str) -> BinaryIO:
         raise RefusedError(Reason.UNREADABLE, error.strerror or str(error)) from error
 
 
-def read_bounded(file: BinaryIO | io.BufferedIOBase, limit: int) -> bytes:
+def read_bounded(file: IO[bytes], limit: int) -> bytes:
     """Returns the content of `file`, which must have between 1 and `limit` bytes.
 
     Raises:

@@ -1,0 +1,353 @@
+"""What `XrayExampleGen` does: two passes over the images, both in Beam.
+
+The first pass decodes every image, sets refused ones aside, keeps the examples in
+intermediate shards and finds copies. The second routes the examples into their splits.
+Image bytes never travel through a shuffle, and which shard an image is in depends on its
+name alone, so the output is the same for any order and any number of workers.
+"""
+
+import json
+import math
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.metrics import Metrics
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+
+from components.ingestion import archives, perceptual_hash, quarantine, records
+from components.ingestion.discovery import Plan, discover, make_plan
+from components.ingestion.duplicates import Copies, Fact, FindCopies, Member, Resolution, resolve
+from components.ingestion.labels import require_every_class, require_known
+from components.ingestion.names import printable
+from components.ingestion.reading import Reading
+from components.ingestion.references import Reference
+from components.ingestion.refusals import Reason, Refusal, listing
+from components.ingestion.settings import DataSettings
+from components.ingestion.splits import assign, split_key, spread
+from models import features
+from models.errors import InputError
+
+SHARD_IMAGES = 512  # the images a shard is meant for
+MAX_SHARDS = 1024
+METRICS = "coronet.ingestion"
+REFUSED = "refused"
+COPIES = "copies"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of `XrayExampleGen`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Ingests the data root.
+
+        Args:
+            input_dict: empty.
+            output_dict: `examples` (Examples) and `quarantine` (Quarantine).
+            exec_properties: `data_root` and `settings_json` (a `DataSettings`).
+
+        Raises:
+            InputError: nothing usable, unknown labels, too many refused inputs, a class
+                or a split without images.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        root = exec_properties["data_root"]
+        settings = DataSettings.model_validate_json(exec_properties["settings_json"])
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        refused = artifact_utils.get_single_instance(output_dict["quarantine"])
+        workspace = os.path.join(self._get_tmp_dir(), "ingestion")
+        fileio.makedirs(workspace)
+        try:
+            plan = make_plan(root, settings)
+            shards = _shard_count(root, plan, settings)
+            self._first_pass(root, plan, settings, shards, workspace)
+            refusals = [Refusal(**line) for line in _read_lines(workspace, REFUSED)]
+            copies = [
+                Copies(kind, tuple(Member(*member) for member in members))
+                for kind, members in _read_lines(workspace, COPIES)
+            ]
+            resolution = resolve(copies, settings.splits, settings.split_salt, settings.deduplicate)
+            refusals = sorted(refusals + resolution.refused, key=lambda one: one.path)
+            examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+            counts = self._second_pass(resolution, settings, shards, workspace, examples)
+            _judge(root, refusals, counts, settings)
+        finally:
+            fileio.rmtree(workspace)
+        quarantine.write(refused.uri, refusals, _summary(plan, counts, resolution))
+        refused.refused = len(refusals)
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+
+    def _first_pass(
+        self, root: str, plan: Plan, settings: DataSettings, shards: int, workspace: str
+    ) -> None:
+        with self._make_beam_pipeline() as pipeline:
+            found = (
+                pipeline
+                | "Root" >> beam.Create([root])
+                | "Discover" >> beam.ParDo(_Discover(plan, settings)).with_outputs(REFUSED)
+            )
+            read = (
+                found[None]
+                | "KeyByShard" >> beam.Map(_by_shard, shards)
+                | "GroupByShard" >> beam.GroupByKey()
+                | "Read"
+                >> beam.ParDo(
+                    _ReadShard(Reading(root, plan.kind, settings), workspace)
+                ).with_outputs(REFUSED)
+            )
+            (
+                (found[REFUSED], read[REFUSED])
+                | beam.Flatten()
+                | "CountRefused" >> beam.Map(_counted)
+                | "RefusedToJson" >> beam.Map(lambda refusal: json.dumps(refusal.to_dict()))
+                | "WriteRefused" >> _write_lines(workspace, REFUSED)
+            )
+            (
+                read[None]
+                | FindCopies(settings.near_duplicate_bits)
+                | "CopiesToJson" >> beam.Map(json.dumps)
+                | "WriteCopies" >> _write_lines(workspace, COPIES)
+            )
+
+    def _second_pass(
+        self,
+        resolution: Resolution,
+        settings: DataSettings,
+        shards: int,
+        workspace: str,
+        examples: Artifact,
+    ) -> Counter[tuple[str, str]]:
+        """Writes the splits; returns the number of images by (split, class)."""
+        folders = {
+            split: artifact_utils.get_split_uri([examples], split) for split in features.SPLITS
+        }
+        for folder in folders.values():
+            fileio.makedirs(folder)
+        with self._make_beam_pipeline() as pipeline:
+            (
+                pipeline
+                | "Shards" >> beam.Create(range(shards))
+                | beam.Reshuffle()
+                | "Write"
+                >> beam.ParDo(_WriteShard(resolution, settings, shards, workspace, folders))
+                | "Count" >> beam.combiners.Count.PerElement()
+                | "CountsToJson" >> beam.Map(json.dumps)
+                | "WriteCounts" >> _write_lines(workspace, "counts")
+            )
+        return Counter(
+            {(split, name): count for (split, name), count in _read_lines(workspace, "counts")}
+        )
+
+
+class _Discover(beam.DoFn):
+    """From the data root to its references; refused names go to the side output."""
+
+    def __init__(self, plan: Plan, settings: DataSettings) -> None:
+        self._plan = plan
+        self._settings = settings
+
+    def process(self, root: str) -> Iterator[Any]:
+        for item in discover(root, self._plan, self._settings):
+            yield beam.pvalue.TaggedOutput(REFUSED, item) if isinstance(item, Refusal) else item
+
+
+class _ReadShard(beam.DoFn):
+    """Decodes the images of one shard into an intermediate file; yields a `Fact` for each."""
+
+    def __init__(self, reading: Reading, workspace: str) -> None:
+        self._reading = reading
+        self._workspace = workspace
+        self._accepted = Metrics.counter(METRICS, "accepted")
+
+    def process(self, shard: tuple[int, Iterable[Reference]]) -> Iterator[Any]:
+        index, references = shard
+        with _Written(_intermediate(self._workspace, index)) as file:
+            for item in self._reading.read(references):
+                if isinstance(item, Refusal):
+                    yield beam.pvalue.TaggedOutput(REFUSED, item)
+                    continue
+                file.write(records.to_example(item).SerializeToString(deterministic=True))
+                self._accepted.inc()
+                digest = item.radiograph.digest
+                yield Fact(
+                    name=item.name,
+                    key=split_key(item.patient, digest),
+                    label=item.label,
+                    digest=digest,
+                    hash=perceptual_hash.perceptual_hash(item.radiograph.pixels),
+                )
+
+
+class _WriteShard(beam.DoFn):
+    """Routes the examples of one shard into the splits; yields (split, class) for each."""
+
+    def __init__(
+        self,
+        resolution: Resolution,
+        settings: DataSettings,
+        shards: int,
+        workspace: str,
+        folders: dict[str, str],
+    ) -> None:
+        self._left_out = frozenset(refusal.path for refusal in resolution.refused)
+        self._same_split = resolution.same_split
+        self._settings = settings
+        self._shards = shards
+        self._workspace = workspace
+        self._folders = folders
+
+    def process(self, shard: int) -> Iterator[tuple[str, str]]:
+        source = _intermediate(self._workspace, shard)
+        paths = {split: self._path(split, shard) for split in features.SPLITS}
+        with (
+            _Written(paths[features.TRAIN_SPLIT], "GZIP") as train,
+            _Written(paths[features.EVAL_SPLIT], "GZIP") as evaluation,
+            _Written(paths[features.TEST_SPLIT], "GZIP") as test,
+        ):
+            files = dict(zip(features.SPLITS, (train, evaluation, test), strict=True))
+            # A shard to which no name was hashed has no file.
+            for record in tf.data.TFRecordDataset([source] if fileio.exists(source) else []):
+                serialized = record.numpy()
+                example = tf.train.Example.FromString(serialized)
+                if records.text(example, features.FILENAME) in self._left_out:
+                    continue
+                split = self._split(example)
+                files[split].write(serialized)
+                yield split, features.CLASSES[records.label(example)]
+
+    def _split(self, example: tf.train.Example) -> str:
+        patient = records.text(example, features.PATIENT)
+        key = split_key(patient, records.text(example, features.DIGEST))
+        key = self._same_split.get(key, key)
+        return assign(key, self._settings.splits, self._settings.split_salt)
+
+    def _path(self, split: str, shard: int) -> str:
+        return os.path.join(
+            self._folders[split], f"data_tfrecord-{shard:05d}-of-{self._shards:05d}.gz"
+        )
+
+
+class _Written:
+    """A TFRecord file that appears under its name when it is complete."""
+
+    def __init__(self, path: str, compression: str = "") -> None:
+        self._path = path
+        self._staging = f"{path}.{uuid.uuid4().hex}.incoming"
+        self._compression = compression
+
+    def __enter__(self) -> tf.io.TFRecordWriter:
+        self._writer = tf.io.TFRecordWriter(self._staging, self._compression)
+        return self._writer
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._writer.close()
+        if error is None:
+            fileio.rename(self._staging, self._path, overwrite=True)
+        else:
+            fileio.remove(self._staging)
+
+
+def _intermediate(workspace: str, shard: int) -> str:
+    return os.path.join(workspace, f"examples-{shard:05d}.tfrecord")
+
+
+def _shard_count(root: str, plan: Plan, settings: DataSettings) -> int:
+    images = sum(1 for _ in discover(root, plan, settings))
+    return min(max(1, math.ceil(images / SHARD_IMAGES)), MAX_SHARDS)
+
+
+def _by_shard(reference: Reference, shards: int) -> tuple[int, Reference]:
+    # A tar archive can only be read from front to back: all of it belongs to one shard.
+    whole = reference.member and not archives.is_zip(reference.container)
+    return spread(reference.container if whole else reference.name, shards), reference
+
+
+def _counted(refusal: Refusal) -> Refusal:
+    Metrics.counter(METRICS, f"refused_{refusal.reason}").inc()
+    return refusal
+
+
+def _write_lines(workspace: str, name: str) -> beam.PTransform:
+    return beam.io.WriteToText(os.path.join(workspace, name), file_name_suffix=".jsonl")
+
+
+def _read_lines(workspace: str, name: str) -> Iterator[Any]:
+    for path in sorted(fileio.glob(os.path.join(workspace, f"{name}-*.jsonl"))):
+        with fileio.open(path, "r") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def _judge(
+    root: str,
+    refusals: list[Refusal],
+    counts: Counter[tuple[str, str]],
+    settings: DataSettings,
+) -> None:
+    """Stops the run over what makes the data set as a whole unusable.
+
+    Raises:
+        InputError: see `Executor.Do`.
+    """
+    unknown = Counter(
+        refusal.detail for refusal in refusals if refusal.reason == Reason.UNKNOWN_LABEL.value
+    )
+    require_known(unknown, settings)
+    bad = [refusal for refusal in refusals if Reason(refusal.reason).bad]
+    total = len(refusals) + counts.total()
+    if len(bad) > settings.max_bad_fraction * total:
+        raise InputError(
+            f"{len(bad)} of {total} inputs in {printable(root)} are unusable, more than "
+            f"data.max_bad_fraction = {settings.max_bad_fraction:g} allows:\n{listing(bad)}\n"
+            "Repair or remove them, or raise the limit with --set data.max_bad_fraction=SHARE"
+        )
+    per_class: Counter[str] = Counter()
+    per_split: Counter[str] = Counter()
+    for (split, name), count in counts.items():
+        per_class[name] += count
+        per_split[split] += count
+    require_every_class(per_class, root)
+    empty = [
+        split for split, share in settings.splits.items() if share > 0 and not per_split[split]
+    ]
+    untrained = [name for name in features.CLASSES if not counts[features.TRAIN_SPLIT, name]]
+    if empty or untrained:
+        what = f"split {', '.join(empty)} is empty" if empty else ""
+        what = what or f"the train split has no image of {', '.join(untrained)}"
+        raise InputError(
+            f"{printable(root)}: {what} ({counts.total()} images of few patients): add images, "
+            "or choose another data.split_salt or other data.splits"
+        )
+
+
+def _summary(
+    plan: Plan,
+    counts: Counter[tuple[str, str]],
+    resolution: Resolution,
+) -> dict[str, object]:
+    return {
+        "label_source": plan.kind,
+        "tables": list(plan.tables),
+        "notes": list(plan.notes),
+        "images": counts.total(),
+        "splits": {
+            split: {name: counts[split, name] for name in features.CLASSES}
+            for split in features.SPLITS
+        },
+        "duplicates": resolution.summary,
+    }

@@ -1,0 +1,160 @@
+"""From a file's bytes to one grey 8-bit image, whatever the file is.
+
+The format is told from the content, never from the name. Whoever wrote the bytes may mean
+harm: sizes are checked in the header, before anything is decoded.
+"""
+
+import hashlib
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from components.ingestion import dicom
+from components.ingestion.limits import check_content, check_size
+from components.ingestion.refusals import Reason, RefusedError
+from components.ingestion.settings import DataSettings
+
+EXIF_ORIENTATION = 0x0112
+COLOUR_LIMIT = 24
+"""Mean difference of the largest and smallest channel, above which it is no radiograph."""
+
+_ARCHIVE_MAGIC = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"Rar!",
+)
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One image as the pipeline uses it.
+
+    Attributes:
+        pixels: uint8 [H, W].
+        encoded: the canonical encoding of `pixels`: the file's own bytes if it was a grey
+            8-bit JPEG that needs no rotation, else PNG.
+        patient: what the file itself says (DICOM), unhashed; empty otherwise.
+        label: what the file itself says (DICOM), empty otherwise.
+    """
+
+    pixels: np.ndarray
+    encoded: bytes
+    patient: str = ""
+    label: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the shape and the pixels: equal for any lossless encoding of them."""
+        height, width = self.pixels.shape
+        return hashlib.sha256(struct.pack("<II", height, width) + self.pixels.tobytes()).hexdigest()
+
+
+def read(data: bytes, settings: DataSettings) -> Radiograph:
+    """Decodes `data`: JPEG, PNG, BMP, TIFF, WebP, GIF (one frame each) or DICOM.
+
+    Colour is reduced to luma (ITU-R 601), 16 bits to the upper 8, transparency is dropped
+    and an EXIF orientation applied. DICOM: see `components.ingestion.dicom`.
+
+    Raises:
+        RefusedError: the bytes are not one of these, damaged, or not a usable radiograph.
+    """
+    if dicom.is_dicom(data):
+        instance = dicom.read(data, settings)
+        radiograph = Radiograph(
+            instance.pixels, encode_png(instance.pixels), instance.patient, instance.label
+        )
+    else:
+        radiograph = _read_picture(data, settings)
+    check_content(radiograph.pixels, settings)
+    return radiograph
+
+
+def image_format(data: bytes) -> str | None:
+    """Returns Pillow's name of the image format by its magic bytes, None if it is no image."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    return "BMP" if data.startswith(b"BM") else None
+
+
+def _read_picture(data: bytes, settings: DataSettings) -> Radiograph:
+    name = image_format(data)
+    if name is None:
+        if data.startswith(_ARCHIVE_MAGIC):
+            raise RefusedError(Reason.NESTED_ARCHIVE, "an archive where an image should be")
+        raise RefusedError(Reason.NOT_AN_IMAGE, f"unknown format, starts with {data[:8]!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Over our own limit, which is below its error, Pillow only warns.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=[name]) as image:
+                return _from_pillow(image, data, settings)
+    except RefusedError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RefusedError(Reason.TOO_MANY_PIXELS, str(error)) from error
+    except Exception as error:
+        # Decoders meet damaged bytes with any exception there is; one file must not stop
+        # the others.
+        raise RefusedError(
+            Reason.DAMAGED_IMAGE, f"{name}: {error or type(error).__name__}"
+        ) from error
+
+
+def _from_pillow(image: Image.Image, data: bytes, settings: DataSettings) -> Radiograph:
+    check_size(image.width, image.height, settings)
+    if getattr(image, "n_frames", 1) > 1:
+        raise RefusedError(
+            Reason.MULTI_FRAME, f"{image.format} with several frames: split it into single images"
+        )
+    rotated = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+    image.load()
+    if image.mode == "L" and image.format == "JPEG" and not rotated:
+        return Radiograph(np.asarray(image), data)
+    pixels = _grey(ImageOps.exif_transpose(image))
+    return Radiograph(pixels, encode_png(pixels))
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode in ("LA", "La"):
+        return np.asarray(image.getchannel(0))
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+    if image.mode in ("RGB", "RGBA", "P", "PA"):
+        colour = image.convert("RGBA").convert("RGB")
+        channels = np.asarray(colour)
+        spread = (channels.max(axis=2) - channels.min(axis=2)).mean()
+        if spread > COLOUR_LIMIT:
+            raise RefusedError(
+                Reason.COLOUR_PICTURE,
+                f"channels differ by {spread:.0f} of 255 on average: a photograph or drawing?",
+            )
+        return np.asarray(colour.convert("L"))
+    raise RefusedError(
+        Reason.UNSUPPORTED_PIXELS, f"{image.format} of mode {image.mode}: convert to 8-bit grey"
+    )
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Returns `pixels` (uint8 [H, W]) as an 8-bit grey PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
