@@ -1,6 +1,11 @@
-"""Artifact types that our components add to TFX's standard ones."""
+"""Artifact types that our components add to TFX's standard ones.
 
-from tfx.types.artifact import Artifact, Property, PropertyType
+Kubeflow's compiler takes a type's name for the path to import it from, allows one dot in
+it, and no declared properties; so the names are `components.<class>`, which
+`components/__init__.py` resolves, and properties are custom ones.
+"""
+
+from tfx.types.artifact import Artifact
 
 
 class Quarantine(Artifact):
@@ -10,8 +15,7 @@ class Quarantine(Artifact):
     `summary.json` (counts per reason, per split and class, duplicates, resolved leaks).
     """
 
-    TYPE_NAME = "CoronetQuarantine"
-    PROPERTIES = {"refused": Property(type=PropertyType.INT)}
+    TYPE_NAME = "components.Quarantine"
 
 
 class EdgeModel(Artifact):
@@ -21,10 +25,16 @@ class EdgeModel(Artifact):
     `model_<variant>.tflite`, and `edge.json` (metadata that `edge.Classifier` reads).
     """
 
-    TYPE_NAME = "CoronetEdgeModel"
+    TYPE_NAME = "components.EdgeModel"
 
 
 class Report(Artifact):
     """Payload: `index.html`, one self-contained page, and `model_card.md`."""
 
-    TYPE_NAME = "CoronetReport"
+    TYPE_NAME = "components.Report"
+
+
+class DataVerdict(Artifact):
+    """The data passed its schema. Payload: `verdict.json`, what is worth a warning."""
+
+    TYPE_NAME = "CoronetDataVerdict"

@@ -10,6 +10,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -127,7 +128,12 @@ def _from_pillow(image: Image.Image, data: bytes, settings: DataSettings) -> Rad
     image.load()
     if image.mode == "L" and image.format == "JPEG" and not rotated:
         return Radiograph(np.asarray(image), data)
-    pixels = _grey(ImageOps.exif_transpose(image))
+    if image.format == "JPEG":
+        _refuse_colour(image)
+        # The luma channel as it is stored, turned upright: what the serving graph decodes.
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    else:
+        pixels = _grey(ImageOps.exif_transpose(image))
     return Radiograph(pixels, encode_png(pixels))
 
 
@@ -139,18 +145,29 @@ def _grey(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
     if image.mode in ("RGB", "RGBA", "P", "PA"):
-        colour = image.convert("RGBA").convert("RGB")
-        channels = np.asarray(colour)
-        spread = (channels.max(axis=2) - channels.min(axis=2)).mean()
+        # By way of RGBA, so that a palette's transparency is dropped and not filled in.
+        colour = image if image.mode == "RGB" else image.convert("RGBA").convert("RGB")
+        _refuse_colour(colour)
+        return cv2.cvtColor(np.asarray(colour), cv2.COLOR_RGB2GRAY)
+    raise RefusedError(
+        Reason.UNSUPPORTED_PIXELS, f"{image.format} of mode {image.mode}: convert to 8-bit grey"
+    )
+
+
+def _refuse_colour(image: Image.Image) -> None:
+    if image.mode not in ("L", "RGB"):
+        raise RefusedError(
+            Reason.UNSUPPORTED_PIXELS,
+            f"{image.format} of mode {image.mode}: convert to 8-bit grey",
+        )
+    if image.mode == "RGB":
+        channels = np.asarray(image)
+        spread = float((channels.max(axis=2) - channels.min(axis=2)).mean())
         if spread > COLOUR_LIMIT:
             raise RefusedError(
                 Reason.COLOUR_PICTURE,
                 f"channels differ by {spread:.0f} of 255 on average: a photograph or drawing?",
             )
-        return np.asarray(colour.convert("L"))
-    raise RefusedError(
-        Reason.UNSUPPORTED_PIXELS, f"{image.format} of mode {image.mode}: convert to 8-bit grey"
-    )
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -1,0 +1,1 @@
+"""Stops the run over anomalies in the data."""
