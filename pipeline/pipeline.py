@@ -17,6 +17,7 @@ from components.evaluation.component import EdgeEvaluator
 from components.evaluation.eval_config import build_eval_config
 from components.ingestion.component import XrayExampleGen
 from components.pusher.component import BundlePusher
+from components.pusher.executor import BEST
 from components.report.component import ReportWriter
 from components.resolver.strategy import PrecedingBlessedModelStrategy
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
@@ -26,10 +27,15 @@ from pipeline.config import Config
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run writes: artifacts below `root`, the bundle to `push`."""
+    """Where a run writes: artifacts below `root`, the bundle to `push`.
+
+    Attributes:
+        model: which classifier may be pushed: `best`, or one by its name.
+    """
 
     root: str
     push: str
+    model: str = BEST
 
 
 def create_pipeline(
@@ -39,6 +45,7 @@ def create_pipeline(
     context: Mapping[str, Any],
     metadata: ConnectionConfigType | None = None,
     beam_args: list[str] | None = None,
+    with_baseline: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Builds the DAG for `config`.
 
@@ -54,6 +61,8 @@ def create_pipeline(
             the code); they are part of the cache key where they matter.
         metadata: the ML Metadata store; None where the orchestrator brings its own.
         beam_args: Beam pipeline options.
+        with_baseline: whether a model must also not fall behind the one blessed before it;
+            False where the orchestrator cannot resolve artifacts of earlier runs.
     """
     ingestion = XrayExampleGen(
         data_root=data_root,
@@ -81,7 +90,12 @@ def create_pipeline(
             transforms[preprocessing].add_upstream_node(anomaly_gate)
             nodes.append(transforms[preprocessing])
         model_nodes, outputs = _classifier(
-            name, config, examples, schema.outputs["schema"], transforms[preprocessing]
+            name,
+            config,
+            examples,
+            schema.outputs["schema"],
+            transforms[preprocessing],
+            with_baseline,
         )
         nodes += model_nodes
         candidates |= {input_key(name, role): channel for role, channel in outputs.items()}
@@ -90,6 +104,7 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         statistics=statistics.outputs["statistics"],
         push_directory=destination.push,
+        model=destination.model,
         context_json=json.dumps({"pipeline": config.name, **context}, sort_keys=True),
         **candidates,
     )
@@ -137,6 +152,7 @@ def _classifier(
     examples: BaseChannel,
     schema: BaseChannel,
     transform: tfx.components.Transform,
+    with_baseline: bool,
 ) -> tuple[list[BaseNode], dict[str, BaseChannel]]:
     """Returns the nodes of classifier `name`, and its outputs by role."""
     transformed = transform.outputs["transformed_examples"]
@@ -153,22 +169,12 @@ def _classifier(
             "seed": config.seed,
         },
     ).with_id(f"Trainer.{name}")
-    baseline = tfx.dsl.Resolver(
-        strategy_class=PrecedingBlessedModelStrategy,
-        candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(
-            type=tfx.types.standard_artifacts.Model, producer_component_id=trainer.id
-        ),
-        model_blessing=tfx.dsl.Channel(
-            type=tfx.types.standard_artifacts.ModelBlessing,
-            producer_component_id=f"Evaluator.{name}",
-        ),
-    ).with_id(f"Resolver.{name}")
+    baseline = _baseline(name, trainer) if with_baseline else None
     evaluator = tfx.components.Evaluator(
         examples=examples,
         example_splits=[TEST_SPLIT],
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        baseline_model=baseline.outputs["model"] if baseline else None,
         eval_config=build_eval_config(config.gate),
     ).with_id(f"Evaluator.{name}")
     exporter = EdgeExporter(
@@ -191,4 +197,20 @@ def _classifier(
         "edge_evaluation": edge_evaluator.outputs["evaluation"],
         "edge_blessing": edge_evaluator.outputs["blessing"],
     }
-    return [trainer, baseline, evaluator, exporter, edge_evaluator], outputs
+    resolvers = [baseline] if baseline else []
+    return [trainer, *resolvers, evaluator, exporter, edge_evaluator], outputs
+
+
+def _baseline(name: str, trainer: tfx.components.Trainer) -> tfx.dsl.Resolver:
+    """Returns the node that finds the model which classifier `name` must not fall behind."""
+    return tfx.dsl.Resolver(
+        strategy_class=PrecedingBlessedModelStrategy,
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.Model, producer_component_id=trainer.id
+        ),
+        model_blessing=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.ModelBlessing,
+            producer_component_id=f"Evaluator.{name}",
+        ),
+    ).with_id(f"Resolver.{name}")

@@ -5,7 +5,7 @@ from tfx.types import BaseChannel, component_spec, standard_artifacts
 from tfx.types.channel_utils import as_channel
 
 from components import candidates
-from components.pusher.executor import Executor
+from components.pusher.executor import BEST, Executor
 
 
 class BundlePusherSpec(component_spec.ComponentSpec):
@@ -13,6 +13,7 @@ class BundlePusherSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "push_directory": component_spec.ExecutionParameter(type=str),
+        "model": component_spec.ExecutionParameter(type=str),
         "context_json": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -50,6 +51,7 @@ class BundlePusher(base_component.BaseComponent):
         statistics: BaseChannel,
         push_directory: str,
         context_json: str,
+        model: str = BEST,
         **model_channels: BaseChannel,
     ) -> None:
         """Declares the node.
@@ -60,12 +62,14 @@ class BundlePusher(base_component.BaseComponent):
             push_directory: where the bundle is deployed to.
             context_json: facts for `bundle.json` that are not in any artifact: the data
                 digest, the code revision and the pipeline's name.
+            model: the only classifier that may be pushed; `best` lets the accuracy decide.
             **model_channels: `<model>_<role>`, see `components.candidates`.
         """
         spec = BundlePusherSpec(
             schema=schema,
             statistics=statistics,
             push_directory=push_directory,
+            model=model,
             context_json=context_json,
             pushed_model=as_channel([standard_artifacts.PushedModel()]),
             **model_channels,

@@ -15,7 +15,10 @@ from tfx.utils import path_utils
 from components import candidates
 from components.evaluation.results import overall_metrics
 from components.pusher import bundle
+from models.errors import InputError
 from models.features import CLASSES, DISCLAIMER, TRAIN_SPLIT
+
+BEST = "best"
 
 
 def is_blessed(blessing: Artifact | None) -> bool:
@@ -26,11 +29,25 @@ def is_blessed(blessing: Artifact | None) -> bool:
     return blessing.get_int_custom_property(key) == evaluator_constants.BLESSED_VALUE
 
 
-def choose(models: Mapping[str, Mapping[str, Artifact]]) -> str | None:
+def choose(models: Mapping[str, Mapping[str, Artifact]], only: str = BEST) -> str | None:
     """Returns the blessed classifier of the highest accuracy; None if none was blessed.
 
     Among equals the earlier in `MODEL_NAMES`, which is the smaller one, wins.
+
+    Args:
+        models: the artifacts of each trained classifier by role.
+        only: `best`, or the one classifier to consider.
+
+    Raises:
+        InputError: `only` names a classifier that this run did not train.
     """
+    if only != BEST:
+        if only not in models:
+            raise InputError(
+                f"cannot push {only!r}: this run trained {', '.join(models)}; "
+                f"choose one of them, or {BEST}"
+            )
+        models = {only: models[only]}
     accuracies = {
         name: overall_metrics(roles["evaluation"].uri)["accuracy"]
         for name, roles in models.items()
@@ -51,7 +68,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes the bundle into the output artifact and deploys it; see `BundlePusher`."""
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         models = candidates.by_model(input_dict)
-        name = choose(models)
+        name = choose(models, exec_properties["model"])
         pushed.set_int_custom_property("pushed", int(name is not None))
         if name is None:
             logging.info("No model passed its gate: nothing is pushed.")
