@@ -1,0 +1,1 @@
+"""What a model must achieve to be pushed, and how that is measured."""
