@@ -2,7 +2,7 @@
 
 from typing import Any
 
-ARTIFACT_TYPES = ("EdgeModel", "Quarantine", "Report")
+ARTIFACT_TYPES = ("DataVerdict", "EdgeModel", "Quarantine", "Report")
 
 
 def __getattr__(name: str) -> Any:

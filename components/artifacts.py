@@ -37,4 +37,4 @@ class Report(Artifact):
 class DataVerdict(Artifact):
     """The data passed its schema. Payload: `verdict.json`, what is worth a warning."""
 
-    TYPE_NAME = "CoronetDataVerdict"
+    TYPE_NAME = "components.DataVerdict"

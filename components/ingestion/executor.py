@@ -88,7 +88,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         finally:
             fileio.rmtree(workspace)
         quarantine.write(refused.uri, refusals, _summary(plan, counts, resolution))
-        refused.refused = len(refusals)
+        refused.set_int_custom_property("refused", len(refusals))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
