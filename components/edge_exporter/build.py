@@ -1,0 +1,160 @@
+"""Makes an edge build: the program that the component runs in a process of its own.
+
+    python -m components.edge_exporter.build REQUEST.json
+
+The TFLite converter aborts its process on some graphs, which no `except` can catch; here
+that is an exit status and a message.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whichever backend trained, TensorFlow exports
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.edge_exporter import familiarity, graphs
+from components.edge_exporter.build_request import Request
+from components.edge_exporter.conversion import convert, embed
+from components.edge_exporter.settings import EdgeSettings, Variant
+from edge.metadata import (
+    FILE_NAME,
+    IMAGE_INPUT,
+    MODEL_FILE,
+    PREPROCESS_FILE,
+    PROBABILITIES_OUTPUT,
+    Metadata,
+)
+from models.features import CLASSES, DISCLAIMER, IMAGE_XF, LABEL
+
+_MOST_IMAGES = 2048  # per split: enough for ranges, a Gaussian and a quantile
+_SEED = 0
+
+
+def build(request: Request) -> Metadata:
+    """Writes the TFLite files and, last, `edge.json` into `request.output`."""
+    settings = EdgeSettings.model_validate_json(request.settings)
+    trained = graphs.load(Path(request.model))
+    train_images, digest = _read_images(request.train_records)
+    held_out, _ = _read_images(request.eval_records)
+    rng = np.random.default_rng(_SEED)
+    calibration = _sample(train_images, settings.calibration_images, rng)
+    known = familiarity.fit(train_images)
+    distances = np.concatenate(
+        [known.distance(tf.constant(part)).numpy() for part in _parts(held_out)]
+    )
+    metadata = Metadata(
+        classes=CLASSES,
+        model=trained.name,
+        model_version=_file_digest(Path(request.model) / "classifier.keras"),
+        data_digest=digest,
+        variant=settings.variant,
+        height=trained.preprocessing.height,
+        width=trained.preprocessing.width,
+        normalisation="grey / 255",
+        preprocessing=trained.preprocessing.to_dict(),
+        flip_at_test=trained.flip_at_test,
+        files={},
+        distance_limit=float(np.quantile(distances, settings.familiar_share)),
+        familiar_share=settings.familiar_share,
+        agreement={},
+        disclaimer=DISCLAIMER,
+    )
+    output = Path(request.output)
+    files: dict[str, bytes] = {}
+    agreement: dict[str, float] = {}
+    with TemporaryDirectory() as scratch:
+        preprocessing, classifier = Path(scratch, "preprocessing"), Path(scratch, "classifier")
+        graphs.save_preprocessing(trained.preprocessing, known, preprocessing)
+        files[PREPROCESS_FILE] = convert(preprocessing, "float32", calibration)
+        graphs.save_classifier(trained, classifier)
+        expected = _labels(_saved_model(classifier), held_out)
+        for variant in (settings.variant, *settings.further_variants):
+            converted = convert(classifier, variant, calibration)
+            found = _labels(_lite_model(converted), held_out)
+            agreement[variant] = float(np.mean(expected == found))
+            described = replace(metadata, variant=variant)
+            files[_file_name(variant, settings)] = embed(converted, described.embedded_json)
+    files[PREPROCESS_FILE] = embed(files[PREPROCESS_FILE], metadata.embedded_json)
+    for name, content in files.items():
+        (output / name).write_bytes(content)
+    metadata = replace(
+        metadata,
+        agreement=agreement,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
+    (output / FILE_NAME).write_text(metadata.to_json(), encoding="utf-8")
+    return metadata
+
+
+def _file_name(variant: Variant, settings: EdgeSettings) -> str:
+    return MODEL_FILE if variant == settings.variant else f"model_{variant}.tflite"
+
+
+def _read_images(records: Sequence[str]) -> tuple[np.ndarray, str]:
+    """Returns up to `_MOST_IMAGES` images, uint8 [N, h, w, 1], and a digest of all examples."""
+    features = {
+        IMAGE_XF: tf.io.FixedLenFeature([], tf.string),
+        LABEL: tf.io.FixedLenFeature([], tf.int64),
+    }
+    digest = hashlib.sha256()
+    images: list[np.ndarray] = []
+    for record in tf.data.TFRecordDataset(sorted(records), compression_type="GZIP"):
+        example = tf.io.parse_single_example(record, features)
+        encoded = example[IMAGE_XF].numpy()
+        digest.update(hashlib.sha256(encoded).digest() + bytes([int(example[LABEL])]))
+        if len(images) < _MOST_IMAGES:
+            images.append(tf.io.decode_png(encoded, channels=1).numpy())
+    if not images:
+        raise ValueError(f"no transformed examples in {list(records)}")
+    return np.stack(images), digest.hexdigest()
+
+
+def _sample(images: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    return images[rng.permutation(len(images))[:count]]
+
+
+def _parts(images: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(images, range(64, len(images), 64))
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _labels(probabilities: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """The most probable class of each image, int64 [N]."""
+    return np.array([probabilities(image[np.newaxis]).argmax() for image in images])
+
+
+def _saved_model(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return lambda image: signature(tf.constant(image))[PROBABILITIES_OUTPUT].numpy()
+
+
+def _lite_model(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    # The runtime that devices have, not the one inside TensorFlow.
+    from ai_edge_litert.interpreter import Interpreter
+
+    signature = Interpreter(model_content=content).get_signature_runner()
+    return lambda image: signature(**{IMAGE_INPUT: image})[PROBABILITIES_OUTPUT]
+
+
+def main() -> None:
+    """Entry point of the process."""
+    keras.utils.disable_interactive_logging()
+    request = Request(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    metadata = build(request)
+    print(json.dumps({"files": sorted(metadata.files), "agreement": metadata.agreement}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The two graphs of an edge build, saved so that the TFLite converter accepts them.
+
+Preprocessing stays in float and takes images of any size; the classifier has a fixed size
+and may be quantized. In one file, full-integer quantization would squeeze the arithmetic
+of CLAHE into 8 bits, and shapes that are known only when it runs would keep LiteRT from
+handing the convolutions to its fast kernels.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from components.edge_exporter.familiarity import Familiarity
+from edge.metadata import (
+    DISTANCE_OUTPUT,
+    IMAGE_INPUT,
+    MODEL_IMAGE_OUTPUT,
+    PROBABILITIES_OUTPUT,
+    SCORES_OUTPUT,
+)
+from models.features import PROBABILITIES, SCORES
+from models.preprocessing import ResolvedPreprocessing, preprocess
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier as the Trainer left it.
+
+    Attributes:
+        network: float32 [B, H, W, 1] in [0, 1] to `PROBABILITIES` and `SCORES`, each [B, 4].
+        name: svm, mlp or coronet.
+        preprocessing: what the images it was trained on went through.
+        flip_at_test: whether predictions are averaged over the image and its mirror image.
+    """
+
+    network: keras.Model
+    name: str
+    preprocessing: ResolvedPreprocessing
+    flip_at_test: bool
+
+
+def load(folder: Path) -> Trained:
+    """Reads `classifier.keras` and `model.json` from a copy of the Trainer's output."""
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return Trained(
+        network=keras.models.load_model(folder / "classifier.keras", compile=False),
+        name=description["name"],
+        preprocessing=ResolvedPreprocessing.from_dict(description["preprocessing"]),
+        flip_at_test=bool(description["flip_at_test"]),
+    )
+
+
+def save_preprocessing(
+    preprocessing: ResolvedPreprocessing, familiarity: Familiarity, folder: Path
+) -> None:
+    """Saves uint8 [1, H, W, 1] to the model's image and its distance from the training set."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 1], tf.uint8, IMAGE_INPUT)])
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = [1, preprocessing.height, preprocessing.width, 1]
+        model_image = tf.reshape(preprocess(image, preprocessing, histogram="one_hot"), shape)
+        return {
+            MODEL_IMAGE_OUTPUT: model_image,
+            DISTANCE_OUTPUT: familiarity.distance(model_image),
+        }
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+
+
+def save_classifier(trained: Trained, folder: Path) -> None:
+    """Saves uint8 [1, h, w, 1], preprocessed, to probabilities and scores.
+
+    The batch is fixed at one, which the page's runtime needs; through `ExportArchive`,
+    because the converter aborts on other ways into a Keras 3 model.
+    """
+    network = trained.network
+    _keep_softmax_in_float(network)
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        unit = tf.cast(image, tf.float32) / 255.0
+        if trained.flip_at_test:
+            unit = tf.concat([unit, tf.reverse(unit, axis=[2])], axis=0)
+        outputs = network(unit, training=False)
+        return {
+            PROBABILITIES_OUTPUT: tf.reduce_mean(outputs[PROBABILITIES], axis=0, keepdims=True),
+            SCORES_OUTPUT: tf.reduce_mean(outputs[SCORES], axis=0, keepdims=True),
+        }
+
+    shape = [1, trained.preprocessing.height, trained.preprocessing.width, 1]
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        "serving_default", serve, [tf.TensorSpec(shape, tf.uint8, name=IMAGE_INPUT)]
+    )
+    archive.write_out(str(folder), verbose=False)
+
+
+def _keep_softmax_in_float(network: keras.Model) -> None:
+    """Writes softmax as exponentials: TFLite's own op always rounds to 256 levels in int8."""
+    for layer in network._flatten_layers():
+        if getattr(layer, "activation", None) is keras.activations.softmax:
+            layer.activation = _softmax
+
+
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    shifted = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
+    return shifted / tf.reduce_sum(shifted, axis=-1, keepdims=True)

@@ -1,0 +1,76 @@
+"""DICOM radiographs as a viewer shows them; needs pydicom (`pip install coronet-edge[dicom]`)."""
+
+import io
+import warnings
+
+import numpy as np
+
+from edge.errors import EdgeError
+
+
+def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """Decodes a single-frame monochrome DICOM file.
+
+    The standard's greyscale pipeline (PS3.3 C.11): rescale, then VOI window or table (the
+    range of the pixels where there is none), then MONOCHROME1 inverted.
+
+    Returns:
+        uint8 [H, W], 0 black.
+
+    Raises:
+        EdgeError: pydicom is not installed, or the file is damaged, holds no single
+            monochrome frame, or has more than `max_pixels` pixels.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise EdgeError(f"{name} is DICOM: install pydicom to read it") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about non-conforming values, of which many exist
+            dataset = pydicom.dcmread(io.BytesIO(data))
+            _check(dataset, name, max_pixels)
+            return _presentation(dataset)
+    except EdgeError:
+        raise
+    except Exception as error:  # a damaged header or codec may raise anything
+        raise EdgeError(f"{name} is not readable DICOM: {error or type(error).__name__}") from error
+
+
+def _check(dataset, name: str, max_pixels: int) -> None:
+    if "PixelData" not in dataset:
+        raise EdgeError(f"{name} is DICOM without an image")
+    if int(dataset.get("NumberOfFrames") or 1) != 1:
+        raise EdgeError(f"{name} has several frames: a radiograph has one")
+    if int(dataset.SamplesPerPixel) != 1 or not str(
+        dataset.PhotometricInterpretation
+    ).startswith("MONOCHROME"):
+        raise EdgeError(f"{name} is colour DICOM: not a radiograph")
+    if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
+        raise EdgeError(
+            f"{name} has {dataset.Columns} x {dataset.Rows} pixels, over the limit of "
+            f"{max_pixels:,}: scale it down"
+        )
+
+
+def _presentation(dataset) -> np.ndarray:
+    from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+
+    stored = dataset.pixel_array
+    values = apply_modality_lut(stored, dataset)
+    if dataset.get("VOILUTSequence"):
+        values = apply_voi(values, dataset)
+        low, high = 0.0, 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
+    elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
+        values = apply_windowing(values, dataset)
+        low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)
+    else:
+        padding = dataset.get("PixelPaddingValue")
+        shown = values[stored != padding] if padding is not None else values
+        shown = shown if shown.size else values
+        low, high = shown.min(), shown.max()
+    span = float(high) - float(low) or 1.0
+    scaled = np.clip((values.astype(np.float64) - low) / span, 0, 1)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        scaled = 1 - scaled
+    return np.rint(scaled * 255).astype(np.uint8)
