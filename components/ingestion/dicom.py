@@ -109,8 +109,11 @@ def presentation(dataset: Dataset) -> np.ndarray:
     stored = dataset.pixel_array
     values = apply_modality_lut(stored, dataset)
     if dataset.get("VOILUTSequence"):
+        descriptor = dataset.VOILUTSequence[0].LUTDescriptor
+        low, high = 0.0, 2.0 ** descriptor[2] - 1
+        # pydicom 3.0 counts entries in the type of the output: 8 bits overflow at the 256th.
+        descriptor[2] = max(descriptor[2], 16)
         values = apply_voi(values, dataset)
-        low, high = 0.0, 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
     elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
         values = apply_windowing(values, dataset)
         with np.errstate(over="ignore"):

@@ -1,0 +1,233 @@
+"""Every format against OpenCV, the serving graph's decoder, and a list of hostile bytes."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.ingestion.readers import EXIF_ORIENTATION, read
+from components.ingestion.refusals import Reason, RefusedError
+from components.ingestion.settings import DataSettings
+
+SETTINGS = DataSettings()
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size, and has a few bytes of pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return PNG_MAGIC + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(bytes(99)))
+
+
+def tinted(grey: np.ndarray) -> np.ndarray:
+    """A grey image with the slight tint of a scan, uint8 [H, W, 3]."""
+    rgb = np.stack([grey, grey, grey], axis=-1).astype(int) + [6, 0, -6]
+    return np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+def test_a_grey_jpeg_is_kept_byte_for_byte(xray, encode):
+    data = encode(xray(), "JPEG", quality=80)
+    radiograph = read(data, SETTINGS)
+    assert radiograph.encoded == data
+    np.testing.assert_array_equal(
+        radiograph.pixels, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    )
+
+
+@pytest.mark.parametrize("name", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_lossless_formats_give_the_same_pixels_and_digest(xray, encode, name):
+    image = xray()
+    options = {"lossless": True} if name == "WEBP" else {}
+    radiograph = read(encode(image, name, **options), SETTINGS)
+    np.testing.assert_array_equal(radiograph.pixels, image)
+    assert radiograph.digest == read(encode(image, "PNG"), SETTINGS).digest
+    assert radiograph.encoded.startswith(PNG_MAGIC)
+
+
+def test_the_canonical_png_holds_the_pixels(xray, encode):
+    radiograph = read(encode(tinted(xray()), "PNG"), SETTINGS)
+    again = cv2.imdecode(np.frombuffer(radiograph.encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert again.ndim == 2
+    np.testing.assert_array_equal(again, radiograph.pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("JPEG", {"quality": 85})]
+)
+def test_colour_becomes_the_luma_of_opencv(xray, encode, name, options):
+    data = encode(tinted(xray()), name, **options)
+    if name == "JPEG":  # has a luma channel
+        expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    else:
+        expected = cv2.cvtColor(tinted(xray()), cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, expected)
+
+
+def test_sixteen_bits_keep_the_upper_eight(xray, encode):
+    deep = xray().astype(np.uint16) * 256 + 37
+    for name in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(read(encode(deep, name), SETTINGS).pixels, xray())
+
+
+def test_transparency_is_dropped(xray, encode):
+    grey = Image.fromarray(xray())
+    alpha = Image.fromarray(xray(5))
+    for image in (
+        Image.merge("LA", (grey, alpha)),
+        Image.merge("RGBA", (grey, grey, grey, alpha)),
+    ):
+        np.testing.assert_array_equal(read(encode(image, "PNG"), SETTINGS).pixels, xray())
+
+
+def test_a_palette_becomes_grey(xray, encode):
+    palette = Image.fromarray(xray())
+    palette.putpalette([value for level in range(256) for value in (level, level, level)])
+    np.testing.assert_array_equal(read(encode(palette, "PNG"), SETTINGS).pixels, xray())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+def test_exif_orientation_is_applied(xray, encode, name, orientation):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    data = encode(xray(), name, exif=exif)
+    upright = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    radiograph = read(data, SETTINGS)
+    if name == "JPEG":
+        np.testing.assert_array_equal(radiograph.pixels, upright)
+    assert radiograph.pixels.shape == ((64, 80) if orientation <= 4 else (80, 64))
+    assert (radiograph.encoded == data) == (name == "JPEG" and orientation == 1)
+
+
+def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
+    jpeg, png = encode(xray(), "JPEG"), encode(xray(), "PNG")
+    frames = [Image.fromarray(xray(seed)) for seed in range(2)]
+    photo = np.stack([xray(1), xray(2), xray(3)], axis=-1)
+    flipped = bytearray(png)
+    flipped[len(png) // 2] ^= 0xFF
+    text = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 80_000_000))
+    header_end = len(PNG_MAGIC) + 25
+    return {
+        "text_file": (b"these are not the pixels you are looking for", Reason.NOT_AN_IMAGE),
+        "html_named_jpeg": (b"<html><body>404</body></html>", Reason.NOT_AN_IMAGE),
+        "pdf": (b"%PDF-1.7 and so on", Reason.NOT_AN_IMAGE),
+        "random_bytes": (np.random.default_rng(0).bytes(5000), Reason.NOT_AN_IMAGE),
+        "jpeg_magic_only": (b"\xff\xd8\xff", Reason.DAMAGED_IMAGE),
+        "truncated_jpeg": (jpeg[: len(jpeg) // 2], Reason.DAMAGED_IMAGE),
+        "truncated_png": (png[: len(png) // 2], Reason.DAMAGED_IMAGE),
+        "flipped_bit_png": (bytes(flipped), Reason.DAMAGED_IMAGE),
+        "truncated_tiff": (encode(xray(), "TIFF")[:200], Reason.DAMAGED_IMAGE),
+        "truncated_webp": (encode(xray(), "WEBP")[:300], Reason.DAMAGED_IMAGE),
+        "truncated_bmp": (encode(xray(), "BMP")[:2000], Reason.DAMAGED_IMAGE),
+        "png_text_bomb": (png[:header_end] + text + png[header_end:], Reason.DAMAGED_IMAGE),
+        "billion_pixels": (png_header(40_000, 25_000), Reason.TOO_MANY_PIXELS),
+        "over_max_pixels": (png_header(8_000, 8_000), Reason.TOO_MANY_PIXELS),
+        "zero_width": (png_header(0, 64), Reason.DAMAGED_IMAGE),
+        "thumbnail": (encode(xray(0, 20, 200), "PNG"), Reason.TOO_SMALL),
+        "one_pixel": (encode(xray(0, 1, 1), "PNG"), Reason.TOO_SMALL),
+        "blank": (encode(np.zeros((64, 64), np.uint8), "PNG"), Reason.TOO_FEW_GREY_LEVELS),
+        "twelve_bits_in_sixteen": (
+            encode(xray().astype(np.uint16) * 16, "PNG"),
+            Reason.TOO_FEW_GREY_LEVELS,
+        ),
+        "black_and_white": (encode(xray() // 128 * 255, "PNG"), Reason.TOO_FEW_GREY_LEVELS),
+        "colour_photograph": (encode(photo, "JPEG"), Reason.COLOUR_PICTURE),
+        "colour_photograph_png": (encode(photo, "PNG"), Reason.COLOUR_PICTURE),
+        "cmyk_jpeg": (
+            encode(Image.fromarray(photo).convert("CMYK"), "JPEG"),
+            Reason.UNSUPPORTED_PIXELS,
+        ),
+        "float_tiff": (
+            encode(Image.fromarray(xray().astype(np.float32)), "TIFF"),
+            Reason.UNSUPPORTED_PIXELS,
+        ),
+        "animated_gif": (
+            encode(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+            Reason.MULTI_FRAME,
+        ),
+        "multi_page_tiff": (
+            encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]),
+            Reason.MULTI_FRAME,
+        ),
+        "zip_named_png": (b"PK\x03\x04" + bytes(100), Reason.NESTED_ARCHIVE),
+        "gzip_named_png": (b"\x1f\x8b\x08" + bytes(100), Reason.NESTED_ARCHIVE),
+    }
+
+
+HOSTILE = (
+    "text_file html_named_jpeg pdf random_bytes jpeg_magic_only truncated_jpeg truncated_png "
+    "flipped_bit_png truncated_tiff truncated_webp truncated_bmp "
+    "png_text_bomb billion_pixels over_max_pixels zero_width thumbnail one_pixel blank "
+    "twelve_bits_in_sixteen black_and_white colour_photograph colour_photograph_png cmyk_jpeg "
+    "float_tiff animated_gif multi_page_tiff zip_named_png gzip_named_png"
+).split()
+
+
+@pytest.fixture(scope="module")
+def hostile(xray, encode) -> dict[str, tuple[bytes, Reason]]:
+    files = hostile_files(xray, encode)
+    assert sorted(files) == sorted(HOSTILE)
+    return files
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_refused(hostile, kind):
+    data, reason = hostile[kind]
+    with pytest.raises(RefusedError) as refused:
+        read(data, SETTINGS)
+    assert refused.value.reason == reason
+    assert refused.value.detail
+
+
+def test_a_header_of_a_billion_pixels_costs_no_memory(hostile):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RefusedError):
+        read(hostile["billion_pixels"][0], SETTINGS)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 100_000, f"{grown} KiB for an image that must not be decoded"
+
+
+def test_refused_pixels_can_be_allowed(xray, encode):
+    loose = DataSettings(min_side=1, min_grey_levels=1)
+    assert read(encode(xray(0, 20, 200), "PNG"), loose).pixels.shape == (20, 200)
+
+
+def test_real_xrays_decode_as_in_the_serving_graph(cxr4: Path):
+    from models import image_ops
+
+    for path in sorted((cxr4 / "train").iterdir())[::25]:
+        radiograph = read(path.read_bytes(), SETTINGS)
+        served = image_ops.decode(radiograph.encoded).numpy()[..., 0]
+        np.testing.assert_array_equal(radiograph.pixels, served, err_msg=path.name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda grey, encode: encode(tinted(grey), "JPEG", quality=85),
+        lambda grey, encode: encode(tinted(grey), "PNG"),
+        lambda grey, encode: encode(tinted(grey), "BMP"),
+        lambda grey, encode: encode(grey.astype(np.uint16) * 256 + 99, "PNG"),
+        lambda grey, encode: encode(Image.fromarray(grey).convert("RGBA"), "PNG"),
+        lambda grey, encode: encode(grey, "GIF"),
+    ],
+    ids=["colour JPEG", "colour PNG", "colour BMP", "16-bit PNG", "RGBA PNG", "GIF"],
+)
+def test_other_encodings_decode_as_in_the_serving_graph(xray, encode, make: Callable[..., bytes]):
+    """Training images go through `read`, served ones through the graph: no pixel differs."""
+    from models import image_ops
+
+    data = make(xray(), encode)
+    served = image_ops.decode(data).numpy()[..., 0]
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, served)
