@@ -108,4 +108,5 @@ def _keep_softmax_in_float(network: keras.Model) -> None:
 
 def _softmax(logits: tf.Tensor) -> tf.Tensor:
     shifted = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
-    return shifted / tf.reduce_sum(shifted, axis=-1, keepdims=True)
+    # Written as a quotient, the converter would recognise it and put its own op back.
+    return shifted * tf.math.reciprocal(tf.reduce_sum(shifted, axis=-1, keepdims=True))
