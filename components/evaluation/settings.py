@@ -22,7 +22,6 @@ class GateSettings(Settings):
             blessed model of its kind.
         max_baseline_drop: how far it may be below that model.
         class_recall: least recall of single classes, as `{covid: 0.9}`; none by default.
-        class_precision: least precision of single classes; none by default.
         slice_accuracy: least accuracy of single slices, as `{source: {hospital-b: 0.7}}`. A
             slice that is named here and has no test image fails.
     """
@@ -32,5 +31,4 @@ class GateSettings(Settings):
     compare_with_baseline: bool = True
     max_baseline_drop: Share = 0.0
     class_recall: dict[ClassName, Share] = {}
-    class_precision: dict[ClassName, Share] = {}
     slice_accuracy: dict[SliceFeature, dict[str, Share]] = {}
