@@ -1,0 +1,146 @@
+"""`coronet predict`: many images, one line each as it is ready, one bad file stops nothing."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edge import overlay, saliency
+from edge.classifier import Classifier, Prediction
+from edge.errors import EdgeError
+
+DONE: Final = 0
+SOME_FAILED: Final = 1
+NOTHING_TO_DO: Final = 2
+
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".dcm", ".dicom")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a prediction, or why there is none."""
+
+    path: Path
+    prediction: Prediction | None = None
+    error: str = ""
+    overlay: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns one line of `--json`: path, and either label and so on, or error."""
+        if self.prediction is None:
+            return {"path": str(self.path), "error": self.error}
+        line: dict[str, Any] = {
+            "path": str(self.path),
+            "label": self.prediction.label,
+            "probabilities": self.prediction.probabilities,
+            "scores": self.prediction.scores,
+            "unfamiliarity": self.prediction.unfamiliarity,
+            "familiar": self.prediction.familiar,
+        }
+        if self.overlay is not None:
+            line["overlay"] = str(self.overlay)
+        return line
+
+
+def expand(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yields the files, and in place of each folder the images inside it, sorted."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES
+            )
+        else:
+            yield path
+
+
+def outcomes(
+    classifier: Classifier, paths: Sequence[Path], explain: Path | None = None
+) -> Iterator[Outcome]:
+    """Predicts each file as it is asked for; a file that cannot be read gives its error.
+
+    Args:
+        classifier: the model.
+        paths: files and folders.
+        explain: folder to write an occlusion overlay a file to, as PNG; None writes none.
+    """
+    taken: set[Path] = set()
+    for path in expand(paths):
+        try:
+            prediction = classifier.predict(path)
+        except EdgeError as error:
+            yield Outcome(path, error=str(error))
+            continue
+        written = None
+        if explain is not None:
+            lost = saliency.occlusion(classifier, prediction.model_image, prediction.label)
+            written = _overlay_name(explain, path, taken)
+            overlay.draw(prediction.model_image, lost).save(written)
+        yield Outcome(path, prediction, overlay=written)
+
+
+def predict(
+    bundle: Path,
+    images: Sequence[Path],
+    as_json: bool = False,
+    explain: Path | None = None,
+    threads: int = 1,
+) -> int:
+    """Predicts `images` and prints each answer as soon as it is there.
+
+    Returns:
+        Exit status: `DONE`, `SOME_FAILED` if a file could not be read, `NOTHING_TO_DO` if
+        there was no image.
+
+    Raises:
+        EdgeError: `bundle` holds no usable model, or `explain` cannot be made.
+    """
+    classifier = Classifier(bundle, threads)
+    if explain is not None:
+        try:
+            explain.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgeError(f"cannot make the folder {explain}: {error.strerror}") from error
+    seen = failed = 0
+    if not as_json:
+        print(_heading(classifier))
+    for outcome in outcomes(classifier, images, explain):
+        seen += 1
+        failed += outcome.prediction is None
+        if as_json:
+            print(json.dumps(outcome.to_dict()), flush=True)
+        elif outcome.prediction is None:
+            print(f"coronet: {outcome.error}", file=sys.stderr, flush=True)
+        else:
+            print(_row(outcome.path, outcome.prediction, classifier.classes), flush=True)
+    print(classifier.metadata.disclaimer, file=sys.stderr if as_json else sys.stdout)
+    if not seen:
+        print("coronet: no image to predict: name image files, or folders of them", file=sys.stderr)
+        return NOTHING_TO_DO
+    return SOME_FAILED if failed else DONE
+
+
+def _overlay_name(folder: Path, image: Path, taken: set[Path]) -> Path:
+    """A name for the overlay of `image` that no other has: folders may share file names."""
+    name, number = folder / f"{image.stem}.saliency.png", 2
+    while name in taken:
+        name, number = folder / f"{image.stem}-{number}.saliency.png", number + 1
+    taken.add(name)
+    return name
+
+
+def _heading(classifier: Classifier) -> str:
+    return "  ".join(
+        [f"{'label':<10}", *(f"{name:>9}" for name in classifier.classes), "unfamiliar", "image"]
+    )
+
+
+def _row(path: Path, prediction: Prediction, classes: Sequence[str]) -> str:
+    # Names of files may hold control characters; a terminal must not obey them.
+    name = "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    if not prediction.familiar:
+        name += "  [not like the training X-rays: do not trust this]"
+    cells = [f"{prediction.label:<10}"]
+    cells += [f"{prediction.probabilities[each]:>9.3f}" for each in classes]
+    return "  ".join([*cells, f"{prediction.unfamiliarity:>10.2f}", name])

@@ -1,0 +1,115 @@
+// The page: takes a file, shows the answer.
+
+import { BrowserPredictor, LocalPredictor } from "/inference.js";
+
+const element = (id) => document.getElementById(id);
+const WHERE = {
+  browser: "Inference runs in this browser (LiteRT.js, WebAssembly). The image never leaves this device.",
+  python: "Inference runs in the local Python process that serves this page. The image goes to it and nowhere else.",
+};
+
+let predictor;
+let turn = 0; // the newest request; answers to older ones are dropped
+
+async function start() {
+  const [status, metadata] = await Promise.all(
+    ["/status.json", "/edge/edge.json"].map(async (url) => (await fetch(url)).json()),
+  );
+  element("disclaimer").textContent = metadata.disclaimer;
+  element("facts").textContent =
+    `${metadata.model} ${metadata.model_version}, ${metadata.variant}, ${metadata.width} x ${metadata.height} pixels`;
+  predictor =
+    status.runtime === "browser" ? await BrowserPredictor.load(metadata) : new LocalPredictor(status.maxBytes);
+  element("runtime").textContent = WHERE[status.runtime];
+  document.body.dataset.state = "ready";
+}
+
+async function show(file) {
+  const mine = ++turn;
+  document.body.dataset.state = "busy";
+  say("");
+  try {
+    if (!predictor) throw new Error("the model is still loading");
+    const answer = await predictor.predict(file);
+    if (mine !== turn) return;
+    element("name").textContent = file.name;
+    element("label").textContent = answer.label;
+    element("unfamiliar").hidden = answer.unfamiliarity <= 1;
+    element("probabilities").replaceChildren(...Object.entries(answer.probabilities).map(row));
+    element("result").hidden = false;
+    await draw(element("seen"), answer.seen);
+    await draw(element("saliency"), answer.seen);
+    element("explained").textContent = "Looking for what the answer rests on …";
+    document.body.dataset.state = "answered";
+    const lost = await answer.explain();
+    if (mine !== turn) return;
+    tint(element("saliency"), lost);
+    element("explained").textContent = `Red: covering it makes ${answer.label} less probable`;
+    document.body.dataset.state = "explained";
+  } catch (error) {
+    if (mine !== turn) return;
+    element("result").hidden = true;
+    say(`${file.name}: ${error.message}`);
+    document.body.dataset.state = "failed";
+  }
+}
+
+function row([name, probability]) {
+  const line = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.textContent = name;
+  const bar = document.createElement("meter");
+  bar.value = probability;
+  bar.setAttribute("aria-label", `${name}: ${(100 * probability).toFixed(1)} %`);
+  const middle = document.createElement("td");
+  middle.append(bar);
+  const value = document.createElement("td");
+  value.className = "value";
+  value.textContent = `${(100 * probability).toFixed(1)} %`;
+  line.dataset.probability = probability;
+  line.dataset.label = name;
+  line.append(head, middle, value);
+  return line;
+}
+
+async function draw(canvas, picture) {
+  const source = picture instanceof ImageData ? await createImageBitmap(picture) : picture;
+  canvas.height = Math.round((canvas.width * source.height) / source.width);
+  canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
+}
+
+function tint(canvas, lost) {
+  const most = Math.max(...lost.flat(), Number.MIN_VALUE);
+  const heat = new OffscreenCanvas(lost[0].length, lost.length);
+  const cells = heat.getContext("2d");
+  lost.forEach((line, y) =>
+    line.forEach((value, x) => {
+      cells.fillStyle = `rgb(214 40 40 / ${(0.67 * Math.max(0, value)) / most})`;
+      cells.fillRect(x, y, 1, 1);
+    }),
+  );
+  canvas.getContext("2d").drawImage(heat, 0, 0, canvas.width, canvas.height);
+}
+
+function say(text) {
+  element("message").textContent = text;
+  element("message").hidden = !text;
+}
+
+element("file").addEventListener("change", (event) => {
+  if (event.target.files.length) show(event.target.files[0]);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    element("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) show(event.dataTransfer.files[0]);
+  });
+}
+
+start().catch((error) => {
+  element("runtime").textContent = "The model could not be loaded.";
+  say(error.message);
+  document.body.dataset.state = "failed";
+});
