@@ -161,7 +161,8 @@ def folder_label(name: str) -> str:
 def is_candidate(name: str) -> bool:
     """Whether a file of this name could be meant as an image."""
     last = basename(name).lower()
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    parts = [part for part in name.split("/") if part not in (".", "..")]
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not (hidden or last in LITTER or last.endswith(COMPANIONS))
 
 

@@ -30,7 +30,7 @@ def png_header(width: int, height: int) -> bytes:
 
 def tinted(grey: np.ndarray) -> np.ndarray:
     """A grey image with the slight tint of a scan, uint8 [H, W, 3]."""
-    rgb = np.stack([grey, grey, grey], axis=-1).astype(int) + [6, 0, -6]
+    rgb = [*np.stack([grey, grey, grey], axis=-1).astype(int), 6, 0, -6]
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
@@ -164,12 +164,35 @@ def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
 
 
 HOSTILE = (
-    "text_file html_named_jpeg pdf random_bytes jpeg_magic_only truncated_jpeg truncated_png "
-    "flipped_bit_png truncated_tiff truncated_webp truncated_bmp "
-    "png_text_bomb billion_pixels over_max_pixels zero_width thumbnail one_pixel blank "
-    "twelve_bits_in_sixteen black_and_white colour_photograph colour_photograph_png cmyk_jpeg "
-    "float_tiff animated_gif multi_page_tiff zip_named_png gzip_named_png"
-).split()
+    "text_file",
+    "html_named_jpeg",
+    "pdf",
+    "random_bytes",
+    "jpeg_magic_only",
+    "truncated_jpeg",
+    "truncated_png",
+    "flipped_bit_png",
+    "truncated_tiff",
+    "truncated_webp",
+    "truncated_bmp",
+    "png_text_bomb",
+    "billion_pixels",
+    "over_max_pixels",
+    "zero_width",
+    "thumbnail",
+    "one_pixel",
+    "blank",
+    "twelve_bits_in_sixteen",
+    "black_and_white",
+    "colour_photograph",
+    "colour_photograph_png",
+    "cmyk_jpeg",
+    "float_tiff",
+    "animated_gif",
+    "multi_page_tiff",
+    "zip_named_png",
+    "gzip_named_png",
+)
 
 
 @pytest.fixture(scope="module")
