@@ -13,6 +13,7 @@ import typer
 
 from models.errors import InputError
 from models.features import DISCLAIMER
+from pipeline.errors import RunFailedError
 
 # In the order in which a newcomer meets them.
 COMMANDS = (
@@ -31,6 +32,7 @@ COMMANDS = (
     "kubeflow",
 )
 
+RUN_FAILED = 1
 USAGE_ERROR = 2
 
 
@@ -64,3 +66,6 @@ def main() -> None:
     except InputError as error:
         print(f"coronet: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+    except RunFailedError as error:
+        print(f"coronet: {error}\nThe run's log (logs/run.log) has the traceback.", file=sys.stderr)
+        sys.exit(RUN_FAILED)

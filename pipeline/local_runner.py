@@ -14,25 +14,25 @@ An output folder holds:
 import contextlib
 import fcntl
 import json
-import os
 import shutil
-import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from absl import logging as absl_logging
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
 
+from components.evaluation.results import overall_metrics
 from components.ingestion.fingerprint import fingerprint
 from components.pusher import bundle
 from models.errors import InputError
 from pipeline import beam_options, revision
 from pipeline.config import Config
 from pipeline.dag_runner import NodeResult, ProgressDagRunner
+from pipeline.errors import RunFailedError
 from pipeline.metadata_connection import connection_config
 from pipeline.pipeline import Destination, create_pipeline
 from pipeline.run_store import METADATA_FILE, Run
@@ -40,7 +40,6 @@ from pipeline.run_store import METADATA_FILE, Run
 ARTIFACTS = "artifacts"
 REPORT = "report"
 PUSH = "push"
-LOG = "logs/run.log"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Verdict:
     Attributes:
         pushed: the classifier that was pushed, or None where none passed the gate.
         edge: whether its quantized build passed too.
+        accuracies: on the test split, by classifier.
         report: the report's page.
         push: the bundle's folder.
         nodes: the result of every node, in the order in which they ran.
@@ -57,6 +57,7 @@ class Verdict:
 
     pushed: str | None
     edge: bool
+    accuracies: dict[str, float]
     report: Path
     push: Path
     nodes: tuple[NodeResult, ...]
@@ -70,10 +71,11 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
 
     Raises:
         InputError: the data cannot be used, or another run is writing to `output`.
+        RunFailedError: a node failed for another reason.
     """
     output.mkdir(parents=True, exist_ok=True)
     output, data = output.resolve(), data.resolve()
-    with _only_run(output), _quiet(output / LOG):
+    with _only_run(output):
         _write(output / "config.yaml", config.to_yaml())
         connection = connection_config(config.metadata, output / METADATA_FILE)
         _retire_dead_executions(connection, output / ARTIFACTS)
@@ -97,8 +99,16 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
                 console.print(f"  {result.node:<24} {how}", highlight=False)
                 results.append(result)
 
-            ProgressDagRunner(run_id, started, finished).run(pipeline)
-        verdict = _conclude(Run(MetadataStore(connection), run_id), output, results)
+            try:
+                ProgressDagRunner(run_id, started, finished).run(pipeline)
+            except InputError:
+                raise
+            except Exception as error:
+                traceback.print_exc()  # into the log
+                node = pipeline.components[len(results)].id
+                raise RunFailedError(f"{node} failed: {type(error).__name__}: {error}") from error
+        finished_run = Run(MetadataStore(connection), run_id)
+        verdict = _conclude(finished_run, config, output, results)
     _write(
         output / "run.json",
         json.dumps(
@@ -106,6 +116,7 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
                 "run_id": run_id,
                 "pushed": verdict.pushed,
                 "edge": verdict.edge,
+                "accuracies": verdict.accuracies,
                 "nodes": [asdict(result) for result in results],
             },
             indent=2,
@@ -115,7 +126,9 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
     return verdict
 
 
-def _conclude(finished_run: Run, output: Path, results: list[NodeResult]) -> Verdict:
+def _conclude(
+    finished_run: Run, config: Config, output: Path, results: list[NodeResult]
+) -> Verdict:
     """Reads the verdict from the store, and puts the report and the bundle in their places."""
     report = finished_run.output("ReportWriter", "report")
     pushed = finished_run.output("BundlePusher", "pushed_model")
@@ -126,9 +139,15 @@ def _conclude(finished_run: Run, output: Path, results: list[NodeResult]) -> Ver
     if name is not None:
         # A cached push does nothing: bring the bundle back if somebody removed it.
         bundle.deploy(pushed.uri, str(output / PUSH))
+    accuracies = {}
+    for model in config.models:
+        evaluation = finished_run.output(f"Evaluator.{model}", "evaluation")
+        assert evaluation is not None
+        accuracies[model] = overall_metrics(evaluation.uri)["accuracy"]
     return Verdict(
         pushed=name,
         edge=pushed.custom_properties["edge"].int_value == 1,
+        accuracies=accuracies,
         report=output / REPORT / "index.html",
         push=output / PUSH,
         nodes=tuple(results),
@@ -166,28 +185,6 @@ def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: Path) 
             shutil.rmtree(folder)
     if dead:
         store.put_executions(dead)
-
-
-@contextlib.contextmanager
-def _quiet(log: Path) -> Iterator[None]:
-    """Sends what libraries log, in Python or in C++, to `log`; the console stays readable.
-
-    Progress of training goes to the real standard output, through `sys.stdout`.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        kept_stderr = os.dup(2)
-        kept_verbosity = absl_logging.get_verbosity()
-        sys.stderr.flush()
-        os.dup2(file.fileno(), 2)
-        absl_logging.set_verbosity(absl_logging.INFO)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept_stderr, 2)
-            os.close(kept_stderr)
-            absl_logging.set_verbosity(kept_verbosity)
 
 
 def _replace_folder(source: Path, destination: Path) -> None:

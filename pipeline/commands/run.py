@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 NOTHING_PASSED = 3
+LOG = "logs/run.log"
 
 
 def run(
@@ -31,6 +32,7 @@ def run(
     from components.ingestion.preflight import preflight
     from models.features import DISCLAIMER, MODEL_NAMES
     from pipeline.config import load
+    from pipeline.quiet import quiet
 
     overrides = list(set_ or [])
     if model is not None:
@@ -40,9 +42,18 @@ def run(
     console = Console()
     preflight(str(data), settings.data)
 
-    with console.status("loading TFX"):
-        from pipeline import local_runner
-    verdict = local_runner.run(settings, data, output, console)
+    with quiet(output / LOG):
+        with console.status("loading TFX"):
+            from pipeline import local_runner
+        verdict = local_runner.run(settings, data, output, console)
+    for name, accuracy in verdict.accuracies.items():
+        margin = accuracy - settings.gate.accuracy
+        side = "above" if margin >= 0 else "below"
+        console.print(
+            f"{name:<8} accuracy {accuracy:.4f}, {abs(margin):.4f} {side} the gate's "
+            f"{settings.gate.accuracy}",
+            highlight=False,
+        )
     console.print(f"report   {verdict.report}", soft_wrap=True, highlight=False)
     if verdict.pushed is None:
         console.print("verdict  no model passed the gate: nothing was pushed")
