@@ -88,11 +88,13 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
             beam_args=beam_options.arguments(config.beam),
         )
         run_id = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        begun: list[str] = []
         results: list[NodeResult] = []
         with console.status("starting") as status:
 
             def started(node: str, number: int, count: int) -> None:
-                status.update(f"[{number}/{count}] {node}")
+                begun.append(node)
+                status.update(f"{node} ({number} of {count})")
 
             def finished(result: NodeResult) -> None:
                 how = "cached" if result.cached else f"{result.seconds:.1f} s"
@@ -105,8 +107,8 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
                 raise
             except Exception as error:
                 traceback.print_exc()  # into the log
-                node = pipeline.components[len(results)].id
-                raise RunFailedError(f"{node} failed: {type(error).__name__}: {error}") from error
+                what = f"{type(error).__name__}: {error}"
+                raise RunFailedError(f"{begun[-1]} failed: {what}") from error
         finished_run = Run(MetadataStore(connection), run_id)
         verdict = _conclude(finished_run, config, output, results)
     _write(
