@@ -42,6 +42,8 @@ MAX_SHARDS = 1024
 METRICS = "coronet.ingestion"
 REFUSED = "refused"
 COPIES = "copies"
+ACCEPTED = "accepted"
+FINDINGS = "findings"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -74,17 +76,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         try:
             plan = make_plan(root, settings)
             shards = _shard_count(root, plan, settings)
-            self._first_pass(root, plan, settings, shards, workspace)
-            refusals = [Refusal(**line) for line in _read_lines(workspace, REFUSED)]
-            copies = [
-                Copies(kind, tuple(Member(*member) for member in members))
-                for kind, members in _read_lines(workspace, COPIES)
-            ]
+            refusals, copies, accepted = self._first_pass(root, plan, settings, shards, workspace)
             resolution = resolve(copies, settings.splits, settings.split_salt, settings.deduplicate)
             refusals = sorted(refusals + resolution.refused, key=lambda one: one.path)
+            _judge_inputs(root, refusals, accepted - len(resolution.refused), settings)
             examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
             counts = self._second_pass(resolution, settings, shards, workspace, examples)
-            _judge(root, refusals, counts, settings)
+            _judge_splits(root, counts, settings)
         finally:
             fileio.rmtree(workspace)
         quarantine.write(refused.uri, refusals, _summary(plan, counts, resolution))
@@ -94,7 +92,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _first_pass(
         self, root: str, plan: Plan, settings: DataSettings, shards: int, workspace: str
-    ) -> None:
+    ) -> tuple[list[Refusal], list[Copies], int]:
+        """Writes the intermediate shards; returns refusals, copies and the images accepted."""
         with self._make_beam_pipeline() as pipeline:
             found = (
                 pipeline
@@ -110,19 +109,39 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     _ReadShard(Reading(root, plan.kind, settings), workspace)
                 ).with_outputs(REFUSED)
             )
-            (
+            refused = (
                 (found[REFUSED], read[REFUSED])
-                | beam.Flatten()
+                | "AllRefused" >> beam.Flatten()
                 | "CountRefused" >> beam.Map(_counted)
-                | "RefusedToJson" >> beam.Map(lambda refusal: json.dumps(refusal.to_dict()))
-                | "WriteRefused" >> _write_lines(workspace, REFUSED)
+                | "DescribeRefused" >> beam.Map(lambda refusal: (REFUSED, refusal.to_dict()))
             )
-            (
+            copies = (
                 read[None]
                 | FindCopies(settings.near_duplicate_bits)
-                | "CopiesToJson" >> beam.Map(json.dumps)
-                | "WriteCopies" >> _write_lines(workspace, COPIES)
+                | "DescribeCopies" >> beam.Map(lambda copies: (COPIES, copies))
             )
+            accepted = (
+                read[None]
+                | beam.combiners.Count.Globally()
+                | "DescribeAccepted" >> beam.Map(lambda count: (ACCEPTED, count))
+            )
+            (
+                (refused, copies, accepted)
+                | "Findings" >> beam.Flatten()
+                | "ToJson" >> beam.Map(json.dumps)
+                | "WriteFindings" >> _write_lines(workspace, FINDINGS)
+            )
+        lines: dict[str, list[Any]] = {REFUSED: [], COPIES: [], ACCEPTED: []}
+        for kind, line in _read_lines(workspace, FINDINGS):
+            lines[kind].append(line)
+        return (
+            [Refusal(**line) for line in lines[REFUSED]],
+            [
+                Copies(kind, tuple(Member(*member) for member in members))
+                for kind, members in lines[COPIES]
+            ],
+            sum(lines[ACCEPTED]),
+        )
 
     def _second_pass(
         self,
@@ -172,7 +191,7 @@ class _ReadShard(beam.DoFn):
     def __init__(self, reading: Reading, workspace: str) -> None:
         self._reading = reading
         self._workspace = workspace
-        self._accepted = Metrics.counter(METRICS, "accepted")
+        self._accepted = Metrics.counter(METRICS, ACCEPTED)
 
     def process(self, shard: tuple[int, Iterable[Reference]]) -> Iterator[Any]:
         index, references = shard
@@ -293,13 +312,10 @@ def _read_lines(workspace: str, name: str) -> Iterator[Any]:
                 yield json.loads(line)
 
 
-def _judge(
-    root: str,
-    refusals: list[Refusal],
-    counts: Counter[tuple[str, str]],
-    settings: DataSettings,
+def _judge_inputs(
+    root: str, refusals: list[Refusal], accepted: int, settings: DataSettings
 ) -> None:
-    """Stops the run over what makes the data set as a whole unusable.
+    """Stops the run over unknown labels and too many refused inputs.
 
     Raises:
         InputError: see `Executor.Do`.
@@ -309,13 +325,21 @@ def _judge(
     )
     require_known(unknown, settings)
     bad = [refusal for refusal in refusals if Reason(refusal.reason).bad]
-    total = len(refusals) + counts.total()
+    total = len(refusals) + accepted
     if len(bad) > settings.max_bad_fraction * total:
         raise InputError(
             f"{len(bad)} of {total} inputs in {printable(root)} are unusable, more than "
             f"data.max_bad_fraction = {settings.max_bad_fraction:g} allows:\n{listing(bad)}\n"
             "Repair or remove them, or raise the limit with --set data.max_bad_fraction=SHARE"
         )
+
+
+def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSettings) -> None:
+    """Stops the run if a class or a split came out empty.
+
+    Raises:
+        InputError: see `Executor.Do`.
+    """
     per_class: Counter[str] = Counter()
     per_split: Counter[str] = Counter()
     for (split, name), count in counts.items():
