@@ -126,7 +126,7 @@ def training_batches(
         epoch, slot = step // steps, step % steps
         begin, end = slot * count // steps, (slot + 1) * count // steps
         chosen = tf.random.experimental.index_shuffle(
-            tf.range(begin, end), seed=tf.stack([seed, _ORDER, epoch]), max_index=count - 1
+            tf.range(begin, end), seed=_step_seed(seed, _ORDER, epoch), max_index=count - 1
         )
         pixels = to_unit(tf.gather(images, chosen))
         if augmentation.enabled:

@@ -44,7 +44,8 @@ class AugmentationSettings(Settings):
     Attributes:
         rotation_degrees: angle range, drawn from [-r, r].
         shift: translation range as a fraction of the image's side.
-        shear: shear range, radians as in Keras's ImageDataGenerator (its degrees / 57.3).
+        shear: range of the shear angle in radians, drawn from [-s, s]. (Keras's
+            ImageDataGenerator takes degrees, where the paper's 0.3 would do nothing.)
         zoom: zoom range, drawn from [1 - z, 1 + z] per axis.
         flip: mirror left to right with probability one half.
     """
@@ -65,9 +66,17 @@ class TrainingSettings(Settings):
         batch_size: images a step.
         learning_rate: the initial (or peak) rate.
         optimizer: the Keras optimizer.
+        momentum: of `sgd`.
+        weight_decay: decoupled, of kernels only.
+        gradient_clip_norm: longest gradient of a variable; 0 does not clip.
         schedule: `plateau` is the paper's ReduceLROnPlateau; `cosine` one cycle with warm-up.
+        warmup_epochs: of `cosine`: the rate first rises from 0 for so long.
         plateau_factor, plateau_patience, plateau_min_delta: the paper's 0.1, 3 and 0.1.
         early_stopping_patience: epochs without a lower validation loss; 0 never stops early.
+        save_best: when an epoch's weights replace the saved ones. `both` (the paper's
+            SaveBest): validation loss lower and accuracy higher than those of the saved epoch;
+            `loss`: loss lower; `accuracy`: accuracy higher, or equal with a lower loss;
+            `last`: always.
         label_smoothing: share of the target spread over all classes.
         mixup_alpha: Beta(a, a) of mixup; 0 switches it off.
         ema_momentum: exponential moving average of the weights; 0 switches it off.
@@ -84,12 +93,14 @@ class TrainingSettings(Settings):
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip_norm: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "plateau", "cosine"] = "plateau"
     warmup_epochs: int = Field(default=0, ge=0)
     plateau_factor: float = Field(default=0.1, gt=0, lt=1)
     plateau_patience: PositiveInt = 3
     plateau_min_delta: float = Field(default=0.1, ge=0)
     early_stopping_patience: int = Field(default=0, ge=0)
+    save_best: Literal["both", "loss", "accuracy", "last"] = "both"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup_alpha: float = Field(default=0.0, ge=0)
     ema_momentum: float = Field(default=0.0, ge=0, lt=1)
@@ -115,12 +126,23 @@ class SvmSettings(ClassifierSettings):
         c: the tolerance C of eq. 3.1.
         epsilon: the step size of eq. 3.1 to 3.3. The paper's best trial is C = 0.1 with
             epsilon = 0.0001; its text then names C = 0.01, which its own table contradicts.
+        training: optimizer, rate, schedule and batch are the algorithm's own (gradient descent
+            by epsilon / epoch, one image a step); those fields are not used. Mixup and label
+            smoothing have no meaning for a margin and are refused.
     """
 
     c: PositiveFloat = 0.1
     epsilon: PositiveFloat = 1e-4
     training: TrainingSettings = TrainingSettings(epochs=100, schedule="constant")
     augmentation: AugmentationSettings = AugmentationSettings(enabled=False)
+
+    @field_validator("training")
+    @classmethod
+    def _labels_are_certain(cls, value: TrainingSettings) -> TrainingSettings:
+        for knob in ("label_smoothing", "mixup_alpha"):
+            if getattr(value, knob):
+                raise ValueError(f"{knob} has no meaning for a margin: leave it at 0")
+        return value
 
 
 class MlpSettings(ClassifierSettings):

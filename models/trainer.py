@@ -1,0 +1,99 @@
+"""What TFX's Trainer calls."""
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from models.backends import SETTINGS, train
+from models.calibration import fit_temperature
+from models.callbacks import write_json
+from models.classifier import as_classifier
+from models.data import Split, load_split
+from models.features import CLASSES, EVAL_SPLIT, TRAIN_SPLIT
+from models.preprocessing import resolve, to_unit
+from models.settings import SvmSettings
+from models.signatures import ServingModel, export
+from models.training import Job
+
+CLASSIFIER = "classifier.keras"
+DESCRIPTION = "model.json"
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains a classifier and writes it, for `tfx.components.Trainer`.
+
+    The `model` artifact gets the SavedModel, `classifier.keras` (the Keras model alone, for
+    the edge build) and, last, `model.json` (what it is). The `model_run` artifact gets
+    `history.json` and TensorBoard's event files.
+
+    Args:
+        fn_args: of TFX. In `custom_config`, `model`: svm, mlp or coronet; `settings`: JSON
+            of that classifier's settings, preprocessing included; `seed`: int.
+
+    Raises:
+        InputError: an empty split, or settings that cannot be trained.
+    """
+    config = fn_args.custom_config
+    name: str = config["model"]
+    settings = SETTINGS[name].model_validate_json(config["settings"])
+    if settings.preprocessing is None:
+        raise ValueError("the Trainer's settings must say how the images were preprocessed")
+    _share_gpus()
+    training_split = load_split(fn_args.train_files, TRAIN_SPLIT)
+    evaluation_split = load_split(fn_args.eval_files, EVAL_SPLIT)
+    checkpoints = _checkpoint_folder(fn_args.model_run_dir)
+    job = Job(name, settings, config["seed"], fn_args.model_run_dir, checkpoints)
+    network, fitted = train(job, training_split, evaluation_split)
+
+    temperature = None
+    if isinstance(settings, SvmSettings):
+        temperature = _temperature(network, evaluation_split)
+    classifier = as_classifier(network, temperature)
+    preprocessing = resolve(settings.preprocessing, training_split.size)
+    flip_at_test = settings.training.flip_at_test
+    export(ServingModel(classifier, preprocessing, flip_at_test), fn_args.serving_model_dir)
+    model_folder = os.path.dirname(fn_args.serving_model_dir)
+    classifier.save(os.path.join(model_folder, CLASSIFIER))
+    description: dict[str, Any] = {
+        "name": name,
+        "classes": list(CLASSES),
+        "preprocessing": preprocessing.to_dict(),
+        "flip_at_test": flip_at_test,
+        "temperature": temperature,
+        "parameters": classifier.count_params(),
+        "training_images": len(training_split),
+        "training_images_per_class": dict(zip(CLASSES, training_split.class_counts, strict=True)),
+        "evaluation_images": len(evaluation_split),
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history["epoch"]),
+        "images_per_second": round(fitted.images_per_second, 2),
+        "backend": settings.training.backend,
+        "seed": config["seed"],
+    }
+    write_json(os.path.join(model_folder, DESCRIPTION), description)
+    if tf.io.gfile.exists(checkpoints):
+        tf.io.gfile.rmtree(checkpoints)
+
+
+def _temperature(network: keras.Model, split: Split) -> float:
+    """Calibrates raw scores on images that were not trained on."""
+    scores = network.predict(to_unit(split.images), batch_size=64, verbose=0)
+    return fit_temperature(scores, split.labels)
+
+
+def _checkpoint_folder(model_run_folder: str) -> str:
+    """A folder that stays the same when TFX runs the node again after a crash.
+
+    `model_run_folder` is `<root>/<node>/model_run/<execution>`, another one each time.
+    """
+    node = os.path.dirname(os.path.dirname(model_run_folder.rstrip("/")))
+    return os.path.join(node, "checkpoint")
+
+
+def _share_gpus() -> None:
+    """Takes the memory that training needs, not all there is."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
