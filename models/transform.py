@@ -12,6 +12,7 @@ from models.decoding import decode, encode
 from models.preprocessing import SizeStatistics, target_size
 from models.resizing import resize
 from models.settings import PreprocessingSettings
+from models.shapes import Length
 
 _KEPT = (features.LABEL, features.SOURCE, features.SIZE_BUCKET)
 
@@ -45,19 +46,34 @@ def preprocessing_fn(
     )
     size = target_size(settings, statistics)
 
+    encoded = preprocess_to_png(tf.reshape(inputs[features.IMAGE], [-1]), settings, size)
+    return {
+        features.IMAGE_XF: tf.reshape(encoded, [-1, 1]),
+        **{key: inputs[key] for key in _KEPT},
+    }
+
+
+def preprocess_to_png(
+    encoded: tf.Tensor, settings: PreprocessingSettings, size: tuple[Length, Length]
+) -> tf.Tensor:
+    """Decodes, resizes, equalises and encodes images of any sizes.
+
+    Image by image: the working memory is that of a few images, however large the batch, and
+    TensorFlow runs several of them at a time.
+
+    Args:
+        encoded: string [B], contents of image files.
+        settings: method and CLAHE.
+        size: (height, width) to resize to; may be known only when the graph runs.
+
+    Returns:
+        string [B], PNG of uint8 [height, width, 1].
+    """
+
     def preprocessed(content: tf.Tensor) -> tf.Tensor:
         image = resize(tf.expand_dims(decode(content), 0), settings.method, size)
         if settings.clahe:
             image = clahe(image, settings.clip_limit, settings.tile_grid)
         return encode(tf.squeeze(image, 0))
 
-    # Image by image: the working memory is that of one image, however large the batch.
-    encoded = tf.map_fn(
-        preprocessed,
-        tf.reshape(inputs[features.IMAGE], [-1]),
-        fn_output_signature=tf.TensorSpec([], tf.string),
-    )
-    return {
-        features.IMAGE_XF: tf.reshape(encoded, [-1, 1]),
-        **{key: inputs[key] for key in _KEPT},
-    }
+    return tf.map_fn(preprocessed, encoded, fn_output_signature=tf.TensorSpec([], tf.string))

@@ -1,0 +1,79 @@
+"""The preview page shows what the pipeline would feed the classifiers."""
+
+import cv2
+import numpy as np
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from models.errors import InputError
+from pipeline.commands.preview import preview
+from pipeline.preview import panels
+
+IMAGE = np.random.default_rng(2).integers(0, 256, (300, 440), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def columns():
+    return panels(IMAGE, size=200, aspect=0.75, clip_limit=2.0)
+
+
+def test_the_original_and_the_four_methods_in_order(columns):
+    assert [panel.title.split(":")[0] for panel in columns] == [
+        "original", "method A", "method B", "method C", "method D"
+    ]  # fmt: skip
+    assert [panel.plain.shape for panel in columns] == [
+        (300, 440), (200, 200), (150, 200), (150, 200), (200, 200)
+    ]  # fmt: skip
+
+
+def test_each_method_is_what_its_title_says(columns):
+    original, fitted, stretched, rectangle, square = (panel.plain for panel in columns)
+    np.testing.assert_array_equal(original, IMAGE)
+    black = np.flatnonzero(fitted.max(axis=1) == 0)
+    assert len(black) == 200 - 136  # 300 * 200 / 440 = 136.4
+    assert {0, 199} <= set(black)
+    whole = cv2.resize(IMAGE, (200, 150), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(stretched, whole)
+    assert np.all(rectangle.any(axis=1))
+    assert np.all(square.any(axis=1))
+
+
+def test_clahe_is_opencvs(columns):
+    equaliser = cv2.createCLAHE(2.0, (8, 8))
+    for panel in columns:
+        np.testing.assert_array_equal(panel.equalised, equaliser.apply(panel.plain))
+
+
+def run(*arguments: str):
+    app = Typer()
+    app.command()(preview)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_command_writes_one_page(tmp_path):
+    source, page = tmp_path / "chest.png", tmp_path / "page.png"
+    cv2.imwrite(str(source), IMAGE)
+    result = run(str(source), "--out", str(page))
+    assert result.exit_code == 0, result.output
+    assert cv2.imread(str(page)).shape[1] > 1500
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chest.png", "page.png"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "text", "absent"])
+def test_a_bad_image_is_named_and_nothing_written(tmp_path, content):
+    source, page = tmp_path / "bad.png", tmp_path / "page.png"
+    if content is not None:
+        source.write_bytes(content)
+    result = run(str(source), "--out", str(page))
+    assert isinstance(result.exception, InputError)
+    assert str(source) in str(result.exception)
+    assert not page.exists()
+
+
+def test_an_output_folder_that_does_not_exist_is_named(tmp_path):
+    source = tmp_path / "chest.png"
+    cv2.imwrite(str(source), IMAGE)
+    result = run(str(source), "--out", str(tmp_path / "nowhere" / "page.png"))
+    assert isinstance(result.exception, InputError)
+    assert "nowhere" in str(result.exception)
