@@ -42,9 +42,9 @@ def _check(dataset, name: str, max_pixels: int) -> None:
         raise EdgeError(f"{name} is DICOM without an image")
     if int(dataset.get("NumberOfFrames") or 1) != 1:
         raise EdgeError(f"{name} has several frames: a radiograph has one")
-    if int(dataset.SamplesPerPixel) != 1 or not str(
-        dataset.PhotometricInterpretation
-    ).startswith("MONOCHROME"):
+    if int(dataset.SamplesPerPixel) != 1 or not str(dataset.PhotometricInterpretation).startswith(
+        "MONOCHROME"
+    ):
         raise EdgeError(f"{name} is colour DICOM: not a radiograph")
     if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
         raise EdgeError(

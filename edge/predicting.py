@@ -48,9 +48,7 @@ def expand(paths: Sequence[Path]) -> Iterator[Path]:
     """Yields the files, and in place of each folder the images inside it, sorted."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES
-            )
+            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
         else:
             yield path
 

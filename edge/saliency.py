@@ -44,6 +44,4 @@ def _spans(length: int) -> list[tuple[int, int]]:
     """Start and end of the cover, in pixels, at each position along a side."""
     half = COVER * length / 2
     centres = (np.arange(GRID) + 0.5) * length / GRID
-    return [
-        (max(0, round(centre - half)), min(length, round(centre + half))) for centre in centres
-    ]
+    return [(max(0, round(centre - half)), min(length, round(centre + half))) for centre in centres]

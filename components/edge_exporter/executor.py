@@ -16,6 +16,7 @@ from components.edge_exporter.settings import EdgeSettings
 from edge.metadata import FILE_NAME
 from models.features import EVAL_SPLIT, TRAIN_SPLIT
 
+
 class Executor(base_executor.BaseExecutor):
     """Executor of `EdgeExporter`."""
 

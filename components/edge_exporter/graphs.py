@@ -8,6 +8,7 @@ handing the convolutions to its fast kernels.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from edge.metadata import (
     PROBABILITIES_OUTPUT,
     SCORES_OUTPUT,
 )
+from models.classifier import TemperatureSoftmax
 from models.features import PROBABILITIES, SCORES
 from models.preprocessing import ResolvedPreprocessing, preprocess
 
@@ -104,9 +106,12 @@ def _keep_softmax_in_float(network: keras.Model) -> None:
     for layer in network._flatten_layers():
         if getattr(layer, "activation", None) is keras.activations.softmax:
             layer.activation = _softmax
+        elif isinstance(layer, TemperatureSoftmax):
+            layer.call = partial(_softmax, temperature=layer.temperature)
 
 
-def _softmax(logits: tf.Tensor) -> tf.Tensor:
+def _softmax(scores: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:
+    logits = scores / temperature
     shifted = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
     # Written as a quotient, the converter would recognise it and put its own op back.
     return shifted * tf.math.reciprocal(tf.reduce_sum(shifted, axis=-1, keepdims=True))
