@@ -60,6 +60,20 @@ class Run:
                 return self.store.get_artifacts_by_id([event.artifact_id])[0]
         return None
 
+    def inputs(self, node: str) -> dict[str, list[mlmd.Artifact]]:
+        """Returns the artifacts that `node` read, by input key; empty where it did not run."""
+        execution = self.executions().get(node)
+        if execution is None:
+            return {}
+        found: dict[str, list[mlmd.Artifact]] = {}
+        for event in self.store.get_events_by_execution_ids([execution.id]):
+            if event.type in (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT):
+                (key,) = (step.key for step in event.path.steps if step.HasField("key"))
+                found.setdefault(key, []).extend(
+                    self.store.get_artifacts_by_id([event.artifact_id])
+                )
+        return found
+
 
 def latest_run(store: MetadataStore) -> Run:
     """Returns the newest run in `store`.

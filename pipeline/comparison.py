@@ -1,0 +1,159 @@
+"""The classifiers of several runs in one table, from ML Metadata and the artifacts it names."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from tfx.components.evaluator import constants
+
+from components.candidates import input_key
+from components.evaluation import results
+from components.ingestion.names import printable
+from models.errors import InputError
+from models.features import CLASSES, MODEL_NAMES
+from models.trainer import DESCRIPTION
+from pipeline.run_store import latest_run, open_sqlite
+
+REPORT_NODE = "ReportWriter"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One classifier of one run.
+
+    Attributes:
+        run: the run's output folder.
+        evaluation: of the float build.
+        edge_evaluation: of the edge build; None if it was not evaluated.
+        blessed, edge_blessed: the gates' verdicts.
+        description: the content of `model.json`.
+        data_digest, revision: of the run.
+    """
+
+    run: Path
+    model: str
+    evaluation: results.Evaluation
+    edge_evaluation: results.Evaluation | None
+    blessed: bool
+    edge_blessed: bool
+    description: dict[str, Any]
+    data_digest: str
+    revision: str
+
+
+def candidates_of(output: Path) -> list[Candidate]:
+    """Returns the evaluated classifiers of the newest run in `output`.
+
+    Raises:
+        InputError: `output` holds no run that got as far as the report, or its artifacts
+            are gone.
+    """
+    run = latest_run(open_sqlite(output))
+    execution = run.executions().get(REPORT_NODE)
+    if execution is None:
+        raise InputError(
+            f"the newest run in {output} did not get as far as its report: run it again"
+        )
+    context = json.loads(execution.custom_properties["context_json"].string_value)
+    inputs = {key: found[0] for key, found in run.inputs(REPORT_NODE).items()}
+    return [
+        _candidate(output, name, inputs, context)
+        for name in MODEL_NAMES
+        if input_key(name, "evaluation") in inputs
+    ]
+
+
+def table(candidates: Sequence[Candidate]) -> Table:
+    """Lays the candidates out, one row each; intervals are Wilson's, 95 %."""
+    laid_out = Table(caption="accuracy on each run's own test split, with 95 % intervals")
+    for heading in ("run", "model", "float", "gate", "edge", "gate"):
+        laid_out.add_column(heading)
+    for name in CLASSES:
+        laid_out.add_column(f"recall {name}", justify="right")
+    for heading in ("calibration error", "Brier", "images", "best epoch"):
+        laid_out.add_column(heading, justify="right")
+    for heading in ("preprocessing", "data", "revision"):
+        laid_out.add_column(heading)
+    for candidate in candidates:
+        laid_out.add_row(*(Text(cell) for cell in _cells(candidate)))
+    return laid_out
+
+
+def warnings(candidates: Sequence[Candidate]) -> list[str]:
+    """Says what makes a comparison unfair."""
+    if len({candidate.data_digest for candidate in candidates}) < 2:
+        return []
+    return [
+        "The runs were made on different data, so their test images differ: a difference in "
+        "accuracy may come from the data."
+    ]
+
+
+def _candidate(output: Path, name: str, inputs: dict[str, Any], context: Any) -> Candidate:
+    uris = {
+        role: inputs[key].uri
+        for role in ("model", "evaluation", "edge_evaluation")
+        if (key := input_key(name, role)) in inputs
+    }
+    for uri in uris.values():
+        if not Path(uri).exists():
+            raise InputError(f"{uri}, which the run in {output} wrote, is gone: run it again")
+    edge = uris.get("edge_evaluation")
+    return Candidate(
+        run=output,
+        model=name,
+        evaluation=results.load(uris["evaluation"]),
+        edge_evaluation=results.load(edge) if edge else None,
+        blessed=_blessed(inputs.get(input_key(name, "blessing"))),
+        edge_blessed=_blessed(inputs.get(input_key(name, "edge_blessing"))),
+        description=json.loads((Path(uris["model"]) / DESCRIPTION).read_text(encoding="utf-8")),
+        data_digest=context["data_digest"],
+        revision=context["revision"],
+    )
+
+
+def _blessed(blessing: Any) -> bool:
+    if blessing is None:
+        return False
+    value = blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value
+    return value == constants.BLESSED_VALUE
+
+
+def _cells(candidate: Candidate) -> list[str]:
+    overall = candidate.evaluation.overall
+    edge = candidate.edge_evaluation
+    preprocessing = candidate.description["preprocessing"]
+    return [
+        printable(str(candidate.run)),
+        candidate.model,
+        _accuracy(overall),
+        _verdict(candidate.blessed),
+        _accuracy(edge.overall) if edge else "n/a",
+        _verdict(candidate.edge_blessed) if edge else "n/a",
+        *(_share(result.recall) for result in overall.classes),
+        _share(overall.calibration_error),
+        _share(overall.brier),
+        str(overall.images),
+        f"{candidate.description['best_epoch']} of {candidate.description['epochs']}",
+        f"{preprocessing['method']} {preprocessing['width']} x {preprocessing['height']}",
+        candidate.data_digest[:8],
+        candidate.revision,
+    ]
+
+
+def _accuracy(overall: results.SliceResult) -> str:
+    interval = overall.accuracy_interval
+    return f"{overall.accuracy:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def _verdict(blessed: bool) -> str:
+    return "passed" if blessed else "failed"
+
+
+def _share(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
