@@ -21,6 +21,8 @@ FILENAME_COLUMN = "filename"
 LABEL_COLUMN = "label"
 LISTED_REFUSALS = 20
 _BATCH = 32
+# A challenge wants an answer for whatever can be decoded, however poor it would be to learn from.
+_READING = DataSettings(min_side=1, min_grey_levels=1)
 
 Labeller = Callable[[Sequence[bytes]], list[str]]
 """From encoded grey images to class names."""
@@ -192,7 +194,7 @@ def write_submission(
 def _read(one: Input) -> bytes | str:
     """Returns the canonical encoding of an image, or why it has none."""
     try:
-        return readers.read(one.path.read_bytes(), DataSettings()).encoded
+        return readers.read(one.path.read_bytes(), _READING).encoded
     except RefusedError as error:
         return f"{error.reason.value}, {printable(error.detail)}"
     except OSError as error:
