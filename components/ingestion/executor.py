@@ -200,6 +200,7 @@ class _ReadShard(beam.DoFn):
                 if isinstance(item, Refusal):
                     yield beam.pvalue.TaggedOutput(REFUSED, item)
                     continue
+                assert item.label is not None  # plans are labelled
                 file.write(records.to_example(item).SerializeToString(deterministic=True))
                 self._accepted.inc()
                 digest = item.radiograph.digest

@@ -15,6 +15,7 @@ from components.ingestion.refusals import Reason, Refusal, RefusedError
 from components.ingestion.settings import DataSettings
 from components.ingestion.splits import order_key, patient_hash
 
+UNLABELLED = "unlabelled"
 Content = bytes | RefusedError
 """What reading a file gave: its bytes, or why not."""
 
@@ -26,14 +27,14 @@ class Image:
     Attributes:
         name: printable, relative to the data root.
         radiograph: its pixels and their canonical encoding.
-        label: index into `CLASSES`, or -1 where labels were not asked for.
+        label: index into `CLASSES`, or None where labels were not asked for.
         patient: salted hash, empty if unknown.
         source: `unknown` if not given.
     """
 
     name: str
     radiograph: readers.Radiograph
-    label: int
+    label: int | None
     patient: str
     source: str
 
@@ -43,7 +44,7 @@ class Reading:
     """Reads references below `root`.
 
     Attributes:
-        kind: the plan's kind, or `unlabelled` for images that need no label.
+        kind: the plan's kind, or `UNLABELLED` for images that need no label.
     """
 
     root: str
@@ -150,7 +151,7 @@ class Reading:
             return Image(
                 name=printable(reference.name),
                 radiograph=radiograph,
-                label=-1 if self.kind == "unlabelled" else _label(text, labels),
+                label=None if self.kind == UNLABELLED else _label(text, labels),
                 patient=patient_hash(
                     self._patient(reference, radiograph), self.settings.split_salt
                 ),

@@ -7,7 +7,7 @@ from models import features
 
 
 def to_example(image: Image) -> tf.train.Example:
-    """Returns the raw tf.Example of `image`, with every feature present."""
+    """Returns the raw tf.Example of `image`, with every feature present (but an unknown label)."""
     height, width = image.radiograph.pixels.shape
     texts = {
         features.FILENAME: image.name,
@@ -18,7 +18,8 @@ def to_example(image: Image) -> tf.train.Example:
     }
     values = {key: _bytes(text.encode()) for key, text in texts.items()}
     values[features.IMAGE] = _bytes(image.radiograph.encoded)
-    values[features.LABEL] = _int(image.label)
+    if image.label is not None:
+        values[features.LABEL] = _int(image.label)
     values[features.HEIGHT] = _int(height)
     values[features.WIDTH] = _int(width)
     return tf.train.Example(features=tf.train.Features(feature=values))
