@@ -1,0 +1,63 @@
+"""`coronet crossval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def crossval(
+    data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
+    output: Annotated[Path, typer.Option(help="Folder of the experiment; results in it are kept.")],
+    model: Annotated[str, typer.Option(help="svm, mlp, coronet, several with commas, or all.")],
+    methods: Annotated[str, typer.Option(help="Resizing methods, with commas.")] = "A,B,C,D",
+    thresholds: Annotated[str, typer.Option(help="max, min, preset; with commas.")] = "preset",
+    folds: Annotated[int, typer.Option(help="k of the k-fold.", min=3)] = 10,
+    workers: Annotated[int, typer.Option(help="Processes at a time; 0: one a core.", min=0)] = 0,
+    preset: Annotated[str | None, typer.Option(help="sample, paper or best.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, such as svm.training.epochs=5; repeatable."),
+    ] = None,
+) -> None:
+    """Cross-validate classifiers over methods and thresholds; patients stay in one fold.
+
+    Stopped and started again, it trains only the folds that are missing.
+    """
+    import os
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.features import MODEL_NAMES
+    from pipeline.config import load
+    from pipeline.experiments.choices import choose
+
+    settings = load(preset, config, list(set_ or []))
+    names = choose("--model", model, MODEL_NAMES)
+    chosen_methods = choose("--methods", methods, ("A", "B", "C", "D"))
+    chosen_thresholds = choose("--thresholds", thresholds, ("max", "min", "preset"))
+    console = Console()
+    with console.status("loading TensorFlow"):
+        from pipeline.experiments import crossval as experiment
+        from pipeline.experiments.dataset import read_labelled_images
+
+    dataset = read_labelled_images(str(data), settings.data)
+    chosen = experiment.variants(
+        {name: settings.classifier(name) for name in names}, chosen_methods, chosen_thresholds
+    )
+    with Progress(console=console) as progress:
+        bar = progress.add_task("folds", total=len(chosen) * folds)
+        results = experiment.cross_validate(
+            dataset,
+            chosen,
+            folds,
+            settings.seed,
+            output,
+            workers or os.cpu_count() or 1,
+            lambda result, done, count: progress.update(bar, completed=done, total=count),
+        )
+    summaries = experiment.write_report(results, output)
+    console.print(experiment.summary_table(summaries), soft_wrap=True, highlight=False)
+    console.print(f"tables and figures: {output}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""The paper's experiments: cross-validation, tuning, and its figures beside ours."""

@@ -1,0 +1,357 @@
+"""Cross-validation of the classifiers over the paper's preprocessings (figures 4 to 6).
+
+    coronet crossval --data DIR --output DIR --model svm --methods A,B,C,D
+
+An output folder holds:
+
+    folds/<key>.json         one fold's result; an experiment that is run again, or goes on
+                             after it was stopped, trains only what is missing
+    images/<key>.npy         preprocessed images, which folds share
+    crossval.json, crossval.md
+    accuracy_<model>.png     mean accuracy by method and threshold
+    confusion_<model>.png    one confusion matrix a method and threshold
+"""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.features import CLASSES
+from models.preprocessing import (
+    ResolvedPreprocessing,
+    SizeStatistics,
+    preprocess_encoded,
+    resolve,
+    target_size,
+)
+from models.settings import ClassifierSettings, PreprocessingSettings
+from pipeline.experiments.dataset import LabelledImages
+from pipeline.experiments.figures import accuracy_bars, confusion_matrices
+from pipeline.experiments.folds import Fold, make_folds
+from pipeline.experiments.results import (
+    FoldResult,
+    Setup,
+    Summary,
+    confusion_matrix,
+    markdown_table,
+    summarize,
+    write_text,
+)
+
+FORMAT = 1
+"""Part of every key: raise it when the same settings would give another result."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is cross-validated: a setup, and the settings that it stands for.
+
+    Attributes:
+        setup: names it in tables and figures.
+        settings: of the classifier, its preprocessing included.
+    """
+
+    setup: Setup
+    settings: ClassifierSettings
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: everything that a worker process needs, as plain data.
+
+    Attributes:
+        setup, fold: name the result.
+        settings: JSON of the classifier's settings.
+        seed: of the training.
+        images, labels: `.npy` files, uint8 [N, H, W, 1] and int64 [N].
+        parts: indices for training, validation and test.
+        run_folder: for the training's log.
+        result: JSON file to write.
+        threads: of TensorFlow.
+    """
+
+    setup: Setup
+    fold: int
+    settings: str
+    seed: int
+    images: Path
+    labels: Path
+    parts: Fold
+    run_folder: Path
+    result: Path
+    threads: int
+
+
+def variants(
+    models: dict[str, ClassifierSettings], methods: Sequence[str], thresholds: Sequence[str]
+) -> list[Variant]:
+    """Returns each model under each method and threshold.
+
+    Args:
+        models: name to settings, whose own preprocessing gives size and CLAHE.
+        methods: of "A" to "D".
+        thresholds: of "max", "min" and "preset".
+    """
+    found = []
+    for name, settings in models.items():
+        own = settings.preprocessing or PreprocessingSettings()
+        for method in methods:
+            for threshold in thresholds:
+                changed = own.model_dump() | {"method": method, "threshold": threshold}
+                preprocessing = PreprocessingSettings.model_validate(changed)
+                found.append(
+                    Variant(
+                        Setup(name, method, threshold),
+                        settings.model_copy(update={"preprocessing": preprocessing}),
+                    )
+                )
+    return found
+
+
+def cross_validate(
+    dataset: LabelledImages,
+    chosen: Sequence[Variant],
+    folds: int,
+    seed: int,
+    output: Path,
+    workers: int,
+    progress: Callable[[FoldResult, int, int], None] = lambda result, done, count: None,
+) -> list[FoldResult]:
+    """Trains and tests each variant on each fold; results on disk are taken as they are.
+
+    Args:
+        dataset: the images.
+        chosen: what to train.
+        folds: k.
+        seed: of folds and trainings.
+        output: folder of the experiment.
+        workers: processes at a time.
+        progress: called with each result as it comes, how many are in, and of how many.
+
+    Raises:
+        InputError: too few patients for so many folds, or settings that cannot be trained.
+    """
+    parts = make_folds(dataset.labels, dataset.groups, folds, seed)
+    labels = output / "images" / f"{dataset.digest[:16]}-labels.npy"
+    _save_array(labels, dataset.labels)
+    tasks = [
+        _task(variant, number, fold, dataset, labels, folds, seed, output, workers)
+        for variant in chosen
+        for number, fold in enumerate(parts)
+    ]
+    done = 0
+    waiting = []
+    for task in tasks:
+        if task.result.is_file():
+            done += 1
+            progress(FoldResult.load(task.result), done, len(tasks))
+        else:
+            waiting.append(task)
+    for result in _run(waiting, workers):
+        done += 1
+        progress(result, done, len(tasks))
+    return [FoldResult.load(task.result) for task in tasks]
+
+
+def _run(tasks: Sequence[Task], workers: int) -> Iterator[FoldResult]:
+    """Runs the tasks in processes of their own, which TensorFlow needs to share a machine."""
+    if not tasks:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = [pool.submit(run_task, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            # After an error nobody wants the rest, and each of them may take hours.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _task(
+    variant: Variant,
+    number: int,
+    fold: Fold,
+    dataset: LabelledImages,
+    labels: Path,
+    folds: int,
+    seed: int,
+    output: Path,
+    workers: int,
+) -> Task:
+    preprocessing = variant.settings.preprocessing
+    assert preprocessing is not None  # `variants` sets it
+    # The sizes of a fold come from its own training images, as in a run of the pipeline.
+    resolved = resolve(
+        preprocessing, _as_ints(target_size(preprocessing, _statistics(dataset, fold.train)))
+    )
+    settings = variant.settings.model_dump_json()
+    identity = {
+        "format": FORMAT,
+        "data": dataset.digest,
+        "setup": asdict(variant.setup),
+        "settings": json.loads(settings),
+        "preprocessing": resolved.to_dict(),
+        "folds": folds,
+        "fold": number,
+        "seed": seed,
+    }
+    key = _digest(identity)
+    return Task(
+        setup=variant.setup,
+        fold=number,
+        settings=settings,
+        seed=seed,
+        images=_preprocessed(dataset, resolved, output),
+        labels=labels,
+        parts=fold,
+        run_folder=output / "runs" / key,
+        result=output / "folds" / f"{key}.json",
+        threads=max((os.cpu_count() or 1) // workers, 1),
+    )
+
+
+def run_task(task: Task) -> FoldResult:
+    """Trains on one fold and writes its result: what a worker process does."""
+    import keras
+    import tensorflow as tf
+
+    from models.backends import SETTINGS, train
+    from models.data import Split
+    from models.training import Job
+
+    # Refused once TensorFlow has started, as in a process that already did a task.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(task.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(task.threads)
+    keras.utils.clear_session()
+    started = time.monotonic()
+    images = np.load(task.images, mmap_mode="r", allow_pickle=False)
+    labels = np.load(task.labels, allow_pickle=False)
+    training, validation, test = (
+        Split(np.asarray(images[part]), labels[part])
+        for part in (task.parts.train, task.parts.validation, task.parts.test)
+    )
+    name = task.setup.model
+    settings = SETTINGS[name].model_validate_json(task.settings)
+    job = Job(name, settings, task.seed, run_folder=str(task.run_folder))
+    with _log_to(task.run_folder / "training.log"):
+        network, _ = train(job, training, validation)
+    outputs = network.predict(test.images / np.float32(255), batch_size=64, verbose=0)
+    result = FoldResult(
+        setup=task.setup,
+        fold=task.fold,
+        size=test.size,
+        confusion=confusion_matrix(test.labels, outputs.argmax(-1)),
+        seconds=time.monotonic() - started,
+    )
+    result.save(task.result)
+    return result
+
+
+@contextlib.contextmanager
+def _log_to(file: Path) -> Iterator[None]:
+    """Sends the lines of a training to `file`: several at once would mix on the console."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        yield
+
+
+def _statistics(dataset: LabelledImages, chosen: np.ndarray) -> SizeStatistics:
+    heights, widths = dataset.heights[chosen], dataset.widths[chosen]
+    return SizeStatistics(
+        min_height=int(heights.min()),
+        max_height=int(heights.max()),
+        mean_height=float(heights.mean()),
+        min_width=int(widths.min()),
+        max_width=int(widths.max()),
+        mean_width=float(widths.mean()),
+    )
+
+
+def _as_ints(size: tuple) -> tuple[int, int]:
+    height, width = size
+    return int(height), int(width)
+
+
+def _preprocessed(dataset: LabelledImages, resolved: ResolvedPreprocessing, output: Path) -> Path:
+    """Returns the file of the preprocessed images, which it writes if it is not there yet."""
+    import tensorflow as tf
+
+    key = _digest({"data": dataset.digest, "preprocessing": resolved.to_dict()})
+    file = output / "images" / f"{key}.npy"
+    if not file.is_file():
+        graph = tf.function(
+            lambda encoded: preprocess_encoded(encoded, resolved),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
+        _save_array(file, graph(tf.constant(dataset.encoded)).numpy())
+    return file
+
+
+def _save_array(file: Path, array: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_name(f".{file.name}.{os.getpid()}.npy")
+    np.save(staging, array)
+    staging.replace(file)
+
+
+def _digest(identity: dict) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
+    """Writes tables and figures of `results`, and returns their summaries."""
+    summaries = summarize(results)
+    write_text(
+        output / "crossval.json",
+        json.dumps(
+            {
+                "summaries": [asdict(summary) for summary in summaries],
+                "folds": [asdict(result) for result in results],
+            },
+            indent=2,
+        )
+        + "\n",
+    )
+    write_text(output / "crossval.md", summary_table(summaries))
+    for model in dict.fromkeys(summary.setup.model for summary in summaries):
+        own = [summary for summary in summaries if summary.setup.model == model]
+        folds = own[0].folds
+        accuracy_bars(
+            own, f"{model}: {folds}-fold cross-validation", output / f"accuracy_{model}.png"
+        )
+        confusion_matrices(
+            {f"{one.setup.method}, {one.setup.threshold}": np.array(one.confusion) for one in own},
+            output / f"confusion_{model}.png",
+        )
+    return summaries
+
+
+def summary_table(summaries: Sequence[Summary]) -> str:
+    """Returns the summaries as a Markdown table, one line a setup."""
+    header = ["model", "method", "threshold", "folds", "accuracy", "± fold", "95% interval"]
+    rows = [
+        [
+            summary.setup.model,
+            summary.setup.method,
+            summary.setup.threshold,
+            str(summary.folds),
+            f"{summary.mean:.3f}",
+            f"{summary.deviation:.3f}",
+            f"{summary.low:.3f} to {summary.high:.3f}",
+            *("-" if recall is None else f"{recall:.3f}" for recall in summary.recall),
+            f"{summary.seconds:.0f}",
+        ]
+        for summary in summaries
+    ]
+    return markdown_table([*header, *(f"recall {name}" for name in CLASSES), "seconds"], rows)

@@ -1,0 +1,208 @@
+"""Folds, results and the cross-validation itself, on the built-in sample."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+from sklearn.metrics import recall_score
+
+from components.ingestion.settings import DataSettings
+from models.errors import InputError
+from models.features import CLASSES
+from models.settings import (
+    AugmentationSettings,
+    PreprocessingSettings,
+    SvmSettings,
+    TrainingSettings,
+)
+from pipeline.experiments import crossval
+from pipeline.experiments.choices import choose
+from pipeline.experiments.dataset import LabelledImages, read_labelled_images
+from pipeline.experiments.folds import make_folds
+from pipeline.experiments.results import (
+    FoldResult,
+    Setup,
+    confusion_matrix,
+    markdown_table,
+    summarize,
+)
+
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def dataset(sample_folder: Path) -> LabelledImages:
+    return read_labelled_images(str(sample_folder), DataSettings())
+
+
+def random_patients(images: int) -> tuple[np.ndarray, list[str]]:
+    random = np.random.default_rng(3)
+    patients = random.integers(0, images // 2, images)
+    return patients % len(CLASSES), [f"patient {number}" for number in patients]
+
+
+def test_each_image_is_tested_once_and_no_patient_is_torn_apart() -> None:
+    labels, groups = random_patients(400)
+    folds = make_folds(labels, groups, 5, SEED)
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(400))
+    for fold in folds:
+        parts = [
+            {groups[index] for index in part} for part in (fold.train, fold.validation, fold.test)
+        ]
+        assert not parts[0] & parts[1]
+        assert not parts[0] & parts[2]
+        assert not parts[1] & parts[2]
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == 400
+
+
+def test_folds_keep_the_proportions_of_the_classes() -> None:
+    labels, groups = random_patients(400)
+    overall = np.bincount(labels) / 400
+    for fold in make_folds(labels, groups, 5, SEED):
+        np.testing.assert_allclose(
+            np.bincount(labels[fold.test]) / len(fold.test), overall, atol=0.06
+        )
+
+
+def test_folds_do_not_depend_on_the_names_of_patients() -> None:
+    labels, groups = random_patients(200)
+    renamed = [f"{hash(group)}" for group in groups]
+    for ours, theirs in zip(
+        make_folds(labels, groups, 4, SEED), make_folds(labels, renamed, 4, SEED), strict=True
+    ):
+        np.testing.assert_array_equal(ours.test, theirs.test)
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_an_impossible_number_of_folds_is_refused(count: int) -> None:
+    labels, groups = random_patients(100)
+    with pytest.raises(InputError, match="folds"):
+        make_folds(labels, groups, count, SEED)
+
+
+def test_confusion_and_recall_agree_with_sklearn() -> None:
+    random = np.random.default_rng(0)
+    labels, predictions = random.integers(0, 4, 90), random.integers(0, 4, 90)
+    counts = confusion_matrix(labels, predictions)
+    np.testing.assert_array_equal(counts, sklearn_confusion_matrix(labels, predictions))
+    (summary,) = summarize([FoldResult(Setup("svm", "A", "min"), 0, (8, 8), counts, 1.0)])
+    np.testing.assert_allclose(summary.recall, recall_score(labels, predictions, average=None))
+    assert summary.mean == pytest.approx((labels == predictions).mean())
+    assert summary.low < summary.mean < summary.high
+
+
+def test_a_class_without_images_has_no_recall() -> None:
+    counts = ((3, 1, 0, 0), (0, 0, 0, 0), (0, 0, 2, 0), (0, 0, 0, 1))
+    (summary,) = summarize([FoldResult(Setup("svm", "A", "min"), 0, (8, 8), counts, 1.0)])
+    assert summary.recall == (0.75, None, 1.0, 1.0)
+
+
+def test_summary_is_over_the_folds() -> None:
+    setup = Setup("mlp", "D", "preset")
+    right = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 5, 0), (0, 0, 0, 5))
+    half = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 5, 0, 0), (5, 0, 0, 0))
+    (summary,) = summarize(
+        [FoldResult(setup, 0, (8, 8), right, 1.0), FoldResult(setup, 1, (8, 8), half, 2.0)]
+    )
+    assert (summary.folds, summary.mean, summary.seconds) == (2, 0.75, 3.0)
+    assert summary.deviation == pytest.approx(np.std([1.0, 0.5], ddof=1))
+
+
+def test_a_result_survives_the_disk(tmp_path: Path) -> None:
+    result = FoldResult(Setup("svm", "B", "max"), 3, (10, 12), ((1, 2, 3, 4),) * 4, 1.5)
+    result.save(tmp_path / "folds" / "one.json")
+    assert FoldResult.load(tmp_path / "folds" / "one.json") == result
+    assert [file.name for file in (tmp_path / "folds").iterdir()] == ["one.json"]
+
+
+def test_choices() -> None:
+    assert choose("--methods", "D, A", "ABCD") == ("A", "D")
+    assert choose("--methods", "all", "ABCD") == tuple("ABCD")
+    for wrong in ("E", "", "A;B"):
+        with pytest.raises(InputError, match="--methods takes"):
+            choose("--methods", wrong, "ABCD")
+
+
+def test_markdown_table() -> None:
+    assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_the_dataset_is_read_as_ingestion_reads_it(
+    sample_folder: Path, dataset: LabelledImages
+) -> None:
+    rows = (sample_folder / "train.csv").read_text().splitlines()[1:]
+    assert len(dataset) == len(rows)
+    assert set(np.unique(dataset.labels)) == set(range(len(CLASSES)))
+    assert list(dataset.names) == sorted(dataset.names)
+
+
+def test_too_many_damaged_images_are_refused(tmp_path: Path) -> None:
+    from pipeline.sample import write_sample
+
+    write_sample(tmp_path / "data", images=40)
+    for file in sorted((tmp_path / "data").rglob("*.jpeg"))[:10]:
+        file.write_bytes(b"not an image")
+    with pytest.raises(InputError, match="max_bad_fraction"):
+        read_labelled_images(str(tmp_path / "data"), DataSettings())
+
+
+def svm_variants(epochs: int = 2) -> list[crossval.Variant]:
+    settings = SvmSettings(
+        preprocessing=PreprocessingSettings(size=16),
+        training=TrainingSettings(epochs=epochs, schedule="constant"),
+        augmentation=AugmentationSettings(enabled=False),
+    )
+    return crossval.variants({"svm": settings}, ["A", "B"], ["preset"])
+
+
+def test_variants_cover_the_grid_and_keep_what_is_not_varied() -> None:
+    found = crossval.variants({"svm": SvmSettings()}, ["A", "D"], ["min", "max"])
+    assert [one.setup for one in found] == [
+        Setup("svm", method, threshold) for method in "AD" for threshold in ("min", "max")
+    ]
+    preprocessing = found[3].settings.preprocessing
+    assert preprocessing is not None
+    assert (preprocessing.method, preprocessing.threshold) == ("D", "max")
+    assert preprocessing.clip_limit == PreprocessingSettings().clip_limit
+
+
+def test_cross_validation_goes_on_where_it_stopped(tmp_path: Path, dataset: LabelledImages) -> None:
+    chosen = svm_variants()
+    first = crossval.cross_validate(dataset, chosen, 3, SEED, tmp_path, workers=2)
+    assert [(result.setup.method, result.fold) for result in first] == [
+        (method, fold) for method in "AB" for fold in range(3)
+    ]
+    for setup in ("A", "B"):
+        tested = sum(np.sum(one.confusion) for one in first if one.setup.method == setup)
+        assert tested == len(dataset)
+
+    files = sorted((tmp_path / "folds").iterdir())
+    missing, *kept = files
+    before = {file: file.stat().st_mtime_ns for file in kept}
+    missing.unlink()
+    again = crossval.cross_validate(dataset, chosen, 3, SEED, tmp_path, workers=1)
+    assert {file: file.stat().st_mtime_ns for file in kept} == before
+    assert [one.confusion for one in again] == [one.confusion for one in first]
+
+    summaries = crossval.write_report(again, tmp_path)
+    stored = json.loads((tmp_path / "crossval.json").read_text())
+    assert [one["mean"] for one in stored["summaries"]] == [one.mean for one in summaries]
+    assert (tmp_path / "accuracy_svm.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "confusion_svm.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "crossval.md").read_text().count("\n") == 4
+
+
+def test_other_settings_are_other_results(tmp_path: Path, dataset: LabelledImages) -> None:
+    (tmp_path / "one").mkdir()
+    fold = make_folds(dataset.labels, dataset.groups, 3, SEED)[0]
+    keys = {
+        crossval._task(
+            variant, 0, fold, dataset, tmp_path / "labels.npy", 3, seed, tmp_path, 1
+        ).result.name
+        for seed in (1, 2)
+        for epochs in (1, 2)
+        for variant in svm_variants(epochs)
+    }
+    assert len(keys) == 8
