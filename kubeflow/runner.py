@@ -169,14 +169,14 @@ def _put_markers(spec: dict[str, Any], config: Config) -> None:
 def _put_overall_bound(eval_config: dict[str, Any], threshold: RuntimeParameter) -> dict[str, Any]:
     """Puts the threshold into the one bound on all test images together."""
     bounds = [
-        gate["threshold"]["valueThreshold"]
-        for metrics in eval_config["metricsSpecs"]
+        gate["threshold"]["value_threshold"]
+        for metrics in eval_config["metrics_specs"]
         for metric in metrics["metrics"]
-        for gate in metric.get("perSliceThresholds", [])
-        if gate["slicingSpecs"] == [{}]
+        for gate in metric.get("per_slice_thresholds", [])
+        if gate["slicing_specs"] == [{}]
     ]
     (overall,) = bounds
-    specification.put_marker(overall, ("lowerBound",), threshold)
+    specification.put_marker(overall, ("lower_bound",), threshold)
     return eval_config
 
 

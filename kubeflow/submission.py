@@ -25,16 +25,17 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # that it needs a server of version 2
     import kfp
 import kfp_server_api
-import yaml
 
 from models.errors import InputError
 
 TOKEN_VARIABLE = "CORONET_KFP_TOKEN"
+IAP_VARIABLE = kfp.client.client.KF_PIPELINES_IAP_OAUTH2_CLIENT_ID_ENV  # fetches its own token
 EXPERIMENT = "coronet"
 # TensorFlow, Beam and KFP's launcher all write there. KFP's default, minio://, is KFP's only.
 REMOTE_SCHEMES = ("gs", "s3")
 FINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _HEALTH_TIMEOUT = 10  # seconds
+_REFUSALS = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Server:
         A version is named after its content, so that one that is there is used again.
         """
         name = spec["pipelineInfo"]["name"]
-        text = yaml.safe_dump(dict(spec), sort_keys=True)
+        text = json.dumps(spec, sort_keys=True)  # which is YAML too, the server's format
         version_name = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         with _answering("upload the pipeline"), tempfile.TemporaryDirectory() as folder:
             package = Path(folder) / "pipeline.yaml"
@@ -250,12 +251,18 @@ def _check_endpoint(endpoint: str) -> None:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"--endpoint {endpoint!r}: give a URL such as http://localhost:8080")
+    # The client would ask five times, and log each refusal at length.
+    request = urllib.request.Request(f"{endpoint.rstrip('/')}/apis/v2beta1/healthz")
+    if TOKEN_VARIABLE in os.environ:
+        request.add_header("Authorization", f"Bearer {os.environ[TOKEN_VARIABLE]}")
     try:
-        urllib.request.urlopen(
-            f"{endpoint.rstrip('/')}/apis/v2beta1/healthz", timeout=_HEALTH_TIMEOUT
-        ).close()
-    except urllib.error.HTTPError:
-        pass  # somebody answers; whether we may come in, the client finds out
+        urllib.request.urlopen(request, timeout=_HEALTH_TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        if error.code in _REFUSALS and IAP_VARIABLE not in os.environ:
+            raise InputError(
+                f"{endpoint} answered {error.code} ({error.reason}): put a token into the "
+                f"environment variable {TOKEN_VARIABLE}"
+            ) from error
     except OSError as error:
         raise InputError(f"no Kubeflow Pipelines server answers at {endpoint}: {error}") from error
 
@@ -276,7 +283,7 @@ def _explain(what: str, error: Exception) -> str:
             said = json.loads(error.body)["error_message"]
         except (TypeError, ValueError, KeyError):
             said = error.reason
-        hint = f": put a token into {TOKEN_VARIABLE}" if error.status in (401, 403) else ""
+        hint = f": put a token into {TOKEN_VARIABLE}" if error.status in _REFUSALS else ""
         return f"cannot {what}: the server answered {error.status} ({said}){hint}"
     return f"cannot {what}: {error}"
 
