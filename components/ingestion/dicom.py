@@ -14,6 +14,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.uid import RLELossless
 
 from components.ingestion.limits import check_size
 from components.ingestion.refusals import Reason, RefusedError
@@ -80,12 +81,11 @@ def _check_header(dataset: Dataset, settings: DataSettings) -> None:
             Reason.COLOUR_PICTURE, f"DICOM with {photometric} pixels: not a radiograph"
         )
     check_size(int(dataset.Columns), int(dataset.Rows), settings)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed:
-        _check_codestream(dataset, settings)
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        _check_codestream(dataset)
 
 
-def _check_codestream(dataset: Dataset, settings: DataSettings) -> None:
+def _check_codestream(dataset: Dataset) -> None:
     """Refuses a JPEG or JPEG 2000 inside that claims another size than the DICOM header."""
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     try:
@@ -106,6 +106,9 @@ def presentation(dataset: Dataset) -> np.ndarray:
 
     Without a window or a VOI LUT, the range of the pixels (without padding) is the window.
     """
+    if dataset.file_meta.TransferSyntaxUID == RLELossless:
+        # pylibjpeg-rle panics over damaged data, past `except Exception`.
+        dataset.pixel_array_options(decoding_plugin="pydicom")
     stored = dataset.pixel_array
     values = apply_modality_lut(stored, dataset)
     if dataset.get("VOILUTSequence"):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -48,19 +49,14 @@ def rows(path: str, root: str, settings: DataSettings) -> Iterator[Row]:
     with _open_text(path, root) as file:
         jsonl = path.lower().endswith(SUFFIXES["jsonl"])
         records = _json_lines(file, path) if jsonl else _csv_lines(file, path)
-        try:
-            for line, record in records:
-                yield Row(
-                    filename=_field(record, settings.filename_column, path, line),
-                    label=_field(record, settings.label_column, path, line),
-                    patient=str(record.get(settings.patient_column.casefold()) or "").strip(),
-                    source=str(record.get(settings.source_column.casefold()) or "").strip(),
-                    line=line,
-                )
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{printable(path)} is not UTF-8 (byte {error.start}): save it as UTF-8"
-            ) from error
+        for line, record in records:
+            yield Row(
+                filename=_field(record, settings.filename_column, path, line),
+                label=_field(record, settings.label_column, path, line),
+                patient=str(record.get(settings.patient_column.casefold()) or "").strip(),
+                source=str(record.get(settings.source_column.casefold()) or "").strip(),
+                line=line,
+            )
 
 
 def _field(record: Mapping[str, Any], column: str, path: str, line: int) -> str:
@@ -70,13 +66,19 @@ def _field(record: Mapping[str, Any], column: str, path: str, line: int) -> str:
     return str(value).strip()
 
 
-def _open_text(path: str, root: str) -> TextIO:
+@contextmanager
+def _open_text(path: str, root: str) -> Iterator[TextIO]:
+    """Opens a table; whatever reads it inside the context may meet bytes that are no text."""
     try:
         binary = storage.open_binary(path, root)
     except RefusedError as error:
         raise InputError(f"{printable(path)}: {error.detail}") from error
-    # A byte order mark, as spreadsheets write it, is not part of the first column's name.
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+    try:
+        # A byte order mark, as spreadsheets write it, is not part of the first column's name.
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise InputError(f"{printable(path)} is not UTF-8: save it as UTF-8") from error
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,13 @@ class _Csv:
 
 def _reader(file: TextIO, path: str) -> _Csv:
     csv.field_size_limit(MAX_FIELD)
-    try:
-        header = file.readline(MAX_FIELD)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{printable(path)} is not UTF-8: save it as UTF-8") from error
+    header = file.readline(MAX_FIELD)
     # Spreadsheets of many countries separate with semicolons.
     delimiter = max(",;\t", key=header.count)
-    columns = next(csv.reader([header], delimiter=delimiter), [])
+    try:
+        columns = next(csv.reader([header], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise InputError(f"{printable(path)}, line 1: not a CSV row ({error})") from error
     return _Csv(
         columns=[column.strip().casefold() for column in columns],
         lines=csv.reader(file, delimiter=delimiter, strict=True),
