@@ -9,6 +9,7 @@ Equalization", Graphics Gems IV (1994), describes the method.
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from models.shapes import Length, shape_of
@@ -50,25 +51,30 @@ def clahe(
 
     tile_height, tile_width = _tile_size(height, width, tile_grid)
     tiled = _extend(pixels, tile_rows * tile_height, tile_columns * tile_width)
-    counts = _HISTOGRAMS[histogram](
-        tf.reshape(tiled, [batch, tile_rows, tile_height, tile_columns, tile_width])
+    counts = _HISTOGRAMS[histogram](tiled, (tile_height, tile_width), tile_grid)
+    tables = _equalising_tables(counts, clip_limit, tile_height * tile_width)
+    tables = tf.reshape(tables, [batch, tile_rows, tile_columns, BINS])
+
+    row, down = _position(height, tile_height)
+    column, along = _position(width, tile_width)
+    regions = (tile_rows + 1) * (tile_columns + 1)
+    offset = tf.reshape(row, [-1, 1]) * (tile_columns + 1) + column  # [H, W]
+    first = tf.reshape(tf.range(batch) * (regions * BINS), [-1, 1])
+    index = tf.reshape(tf.cast(pixels, tf.int32), [batch, -1]) + tf.reshape(offset * BINS, [1, -1])
+    quads = tf.gather_nd(_pack_neighbours(tables), tf.reshape(index + first, [-1, 1]))
+
+    # Whole planes of weights: broadcasting along rows or columns takes several times as long.
+    shape = [1, height * width]
+    along = tf.reshape(tf.broadcast_to(along, [height, width]), shape)
+    down = tf.reshape(tf.broadcast_to(tf.reshape(down, [-1, 1]), [height, width]), shape)
+    upper_left, upper_right, lower_left, lower_right = (
+        tf.reshape(tf.cast(value, tf.float32), [batch, height * width])
+        for value in tf.unstack(tf.bitcast(quads, tf.uint8), num=4, axis=-1)
     )
-    area = tile_height * tile_width
-    tables = _equalising_tables(_clip(counts, clip_limit, area), area)
-    tables = tf.reshape(tables, [batch, tile_rows * tile_columns * BINS])
-
-    above, below, down = _neighbours(height, tile_height, tile_rows)
-    left, right, along = _neighbours(width, tile_width, tile_columns)
-    down = tf.reshape(down, [-1, 1])
-    value = tf.cast(pixels, tf.int32)
-
-    def equalised(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-        offset = (tf.reshape(row, [-1, 1]) * tile_columns + column) * BINS
-        return tf.gather(tables, offset + value, batch_dims=1)
-
     # The order of these products and sums is OpenCV's; any other rounds differently.
-    upper = equalised(above, left) * (1 - along) + equalised(above, right) * along
-    lower = equalised(below, left) * (1 - along) + equalised(below, right) * along
+    left, right = 1 - along, along
+    upper = upper_left * left + upper_right * right
+    lower = lower_left * left + lower_right * right
     result = tf.round(upper * (1 - down) + lower * down)
     return tf.reshape(tf.cast(result, tf.uint8), [batch, height, width, 1])
 
@@ -96,54 +102,80 @@ def _extend(pixels: tf.Tensor, height: Length, width: Length) -> tf.Tensor:
     return pixels
 
 
-def _bincount(tiles: tf.Tensor) -> tf.Tensor:
-    """Histograms uint8 [B, rows, h, columns, w] into int32 [B, rows, columns, 256]."""
-    batch, rows, height, columns, width = shape_of(tiles)
+def _bincount(
+    pixels: tf.Tensor, tile_size: tuple[Length, Length], tile_grid: tuple[int, int]
+) -> tf.Tensor:
+    """Histograms of tiles: uint8 [B, H, W] to int32 [B * rows * columns, 256]."""
+    batch, height, width = shape_of(pixels)
+    rows, columns = tile_grid
+    row, column = tf.range(height) // tile_size[0], tf.range(width) // tile_size[1]
+    offset = (tf.reshape(row, [-1, 1]) * columns + column) * BINS
     # One histogram an image, of tile and value together, needs no transposition.
-    row = tf.reshape(tf.range(rows), [rows, 1, 1, 1])
-    column = tf.reshape(tf.range(columns), [columns, 1])
-    bins = (row * columns + column) * BINS + tf.cast(tiles, tf.int32)
     counts = tf.raw_ops.DenseBincount(
-        input=tf.reshape(bins, [batch, rows * height * columns * width]),
+        input=tf.cast(tf.reshape(pixels, [batch, -1]), tf.int32) + tf.reshape(offset, [1, -1]),
         size=rows * columns * BINS,
         weights=tf.constant([], tf.int32),
     )
-    return tf.reshape(counts, [batch, rows, columns, BINS])
+    return tf.reshape(counts, [batch * rows * columns, BINS])
 
 
-def _one_hot(tiles: tf.Tensor) -> tf.Tensor:
-    """As `_bincount`: counts pairs of upper and lower four bits by a matrix product.
-
-    The sums are whole numbers below 2^24, which float32 holds exactly.
-    """
-    batch, rows, height, columns, width = shape_of(tiles)
+def _one_hot(
+    pixels: tf.Tensor, tile_size: tuple[Length, Length], tile_grid: tuple[int, int]
+) -> tf.Tensor:
+    """As `_bincount`: counts pairs of upper and lower four bits by a matrix product."""
+    batch = shape_of(pixels)[0]
+    (rows, columns), (height, width) = tile_grid, tile_size
+    tiles = tf.reshape(tf.cast(pixels, tf.int32), [batch, rows, height, columns, width])
     values = tf.reshape(
-        tf.transpose(tf.cast(tiles, tf.int32), [0, 1, 3, 2, 4]),
-        [batch * rows * columns, height * width],
+        tf.transpose(tiles, [0, 1, 3, 2, 4]), [batch * rows * columns, height * width]
     )
     upper = tf.one_hot(values // 16, 16, axis=1)  # [tiles, 16, pixels]
     lower = tf.one_hot(values % 16, 16)  # [tiles, pixels, 16]
     counts = tf.cast(tf.matmul(upper, lower), tf.int32)
-    return tf.reshape(counts, [batch, rows, columns, BINS])
+    return tf.reshape(counts, [batch * rows * columns, BINS])
 
 
-_HISTOGRAMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+_HISTOGRAMS: dict[str, Callable[[tf.Tensor, tuple[Length, Length], tuple[int, int]], tf.Tensor]] = {
     "bincount": _bincount,
     "one_hot": _one_hot,
 }
 
 
-def _clip(counts: tf.Tensor, clip_limit: float, area: Length) -> tf.Tensor:
-    """Cuts bins at the limit and spreads what was cut over all bins, once."""
-    if clip_limit <= 0:
-        return counts
-    kept = tf.minimum(counts, _bin_limit(clip_limit, area))
-    cut = tf.reduce_sum(counts - kept, axis=-1, keepdims=True)
-    rest = cut % BINS
-    step = tf.maximum(BINS // tf.maximum(rest, 1), 1)
-    index = tf.range(BINS)
-    takes_one = tf.logical_and(index % step == 0, index // step < rest)
-    return kept + cut // BINS + tf.cast(takes_one, tf.int32)
+def _equalising_tables(counts: tf.Tensor, clip_limit: float, area: Length) -> tf.Tensor:
+    """What each tile maps each value to, from the clipped histogram's cumulative share of 255.
+
+    Args:
+        counts: int32 [tiles, 256].
+        clip_limit: as of `clahe`.
+        area: pixels of a tile, below 2^24: float32 then holds every sum exactly.
+
+    Returns:
+        uint8 [tiles, 256].
+    """
+    counts = tf.cast(counts, tf.float32)
+    if clip_limit > 0:
+        kept = tf.minimum(counts, tf.cast(_bin_limit(clip_limit, area), tf.float32))
+        # What was cut is spread over all bins, once, and the rest over evenly spaced ones.
+        cut = tf.cast(area, tf.int32) - tf.cast(tf.reduce_sum(kept, axis=-1), tf.int32)
+        share = tf.reshape(tf.cast(cut // BINS, tf.float32), [-1, 1])
+        counts = kept + share + tf.gather(tf.constant(_SPREAD), cut % BINS)
+    scale = tf.constant(BINS - 1, tf.float32) / tf.cast(area, tf.float32)
+    # The cumulative sum as a matrix product takes half the time of tf.cumsum. Counts add up
+    # to the area, so the last entry rounds to 255 and nothing exceeds it.
+    cumulative = tf.cast(tf.matmul(counts, tf.constant(_UPPER_TRIANGLE)), tf.int32)
+    # Through integers, or TensorFlow Lite's converter would scale the matrix instead.
+    return tf.cast(tf.round(tf.cast(cumulative, tf.float32) * scale), tf.uint8)
+
+
+def _spread() -> np.ndarray:
+    """float32 [256, 256]: which bins get one more, for each rest of 0 to 255."""
+    rest, index = np.arange(BINS)[:, None], np.arange(BINS)
+    step = np.maximum(BINS // np.maximum(rest, 1), 1)
+    return ((index % step == 0) & (index // step < rest)).astype(np.float32)
+
+
+_SPREAD = _spread()
+_UPPER_TRIANGLE = np.triu(np.ones((BINS, BINS), np.float32))
 
 
 def _bin_limit(clip_limit: float, area: Length) -> Length:
@@ -155,26 +187,45 @@ def _bin_limit(clip_limit: float, area: Length) -> Length:
     return tf.cast(tf.clip_by_value(share, tf.constant(1, tf.float64), pixels), tf.int32)
 
 
-def _equalising_tables(counts: tf.Tensor, area: Length) -> tf.Tensor:
-    """What each tile maps each value to: its cumulative share of 255, float32, whole numbers."""
-    scale = tf.constant(BINS - 1, tf.float32) / tf.cast(area, tf.float32)
-    # Counts add up to the area, so the last entry rounds to 255 and nothing exceeds it.
-    return tf.round(tf.cast(tf.cumsum(counts, axis=-1), tf.float32) * scale)
+def _pack_neighbours(tables: tf.Tensor) -> tf.Tensor:
+    """Puts the tables of four neighbouring tiles side by side, so that one lookup finds all.
 
-
-def _neighbours(
-    length: Length, tile_length: Length, tiles: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The two tiles whose centres enclose each pixel, and the weight of the second.
+    Args:
+        tables: uint8 [B, rows, columns, 256].
 
     Returns:
-        int32, int32 and float32, [length] each. Weights are those from before clamping to
-        the grid, as in OpenCV: beyond the outer centres both tiles are the same one.
+        int32 [B * (rows + 1) * (columns + 1) * 256]. Its bytes, lowest first, are the values
+        of the tiles above left, above right, below left and below right of where four tiles
+        meet; at the border there is one tile on both sides.
+    """
+    rows, columns = shape_of(tables)[1:3]
+    before_row, after_row = _both_sides(rows)
+    before_column, after_column = _both_sides(columns)
+    low = tf.cast(tables, tf.int32)
+    high = tf.cast(tf.bitcast(tables, tf.int8), tf.int32)  # signed, or the top byte overflows
+    left = tf.gather(low, before_column, axis=2)
+    upper = left + 256 * tf.gather(low, after_column, axis=2)
+    lower = left + 256 * tf.gather(high, after_column, axis=2)
+    packed = tf.gather(upper, before_row, axis=1) + 65536 * tf.gather(lower, after_row, axis=1)
+    return tf.reshape(packed, [-1])
+
+
+def _both_sides(tiles: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The tiles before and after each border between tiles, the outer borders included."""
+    border = tf.range(tiles + 1)
+    return tf.maximum(border - 1, 0), tf.minimum(border, tiles - 1)
+
+
+def _position(length: Length, tile_length: Length) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where pixels lie among the centres of tiles.
+
+    Returns:
+        int32 [length], the number of tile centres at or before each pixel, and float32
+        [length], the weight of the next. The weight is OpenCV's from before clamping to the
+        grid: beyond the outer centres both tiles are the same one.
     """
     # OpenCV multiplies by the reciprocal; dividing would round differently.
     reciprocal = tf.constant(1, tf.float32) / tf.cast(tile_length, tf.float32)
     position = tf.cast(tf.range(length), tf.float32) * reciprocal - 0.5
-    first = tf.floor(position)
-    weight = position - first
-    first = tf.cast(first, tf.int32)
-    return tf.maximum(first, 0), tf.minimum(first + 1, tiles - 1), weight
+    before = tf.floor(position)
+    return tf.cast(before, tf.int32) + 1, position - before
