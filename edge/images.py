@@ -64,7 +64,9 @@ def read_image(source: Source) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images; we have a limit
             return _decode(data, name)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise EdgeError(f"{name} is over the limit of {MAX_PIXELS:,} pixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, EdgeError):
             raise
         raise EdgeError(

@@ -8,7 +8,6 @@ handing the convolutions to its fast kernels.
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -79,8 +78,7 @@ def save_classifier(trained: Trained, folder: Path) -> None:
     The batch is fixed at one, which the page's runtime needs; through `ExportArchive`,
     because the converter aborts on other ways into a Keras 3 model.
     """
-    network = trained.network
-    _keep_softmax_in_float(network)
+    network = _with_float_head(trained.network)
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         unit = tf.cast(image, tf.float32) / 255.0
@@ -101,17 +99,55 @@ def save_classifier(trained: Trained, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def _keep_softmax_in_float(network: keras.Model) -> None:
-    """Writes softmax as exponentials: TFLite's own op always rounds to 256 levels in int8."""
-    for layer in network._flatten_layers():
+def _with_float_head(network: keras.Model) -> keras.Model:
+    """Returns `network` with softmax, and a dense layer under it, in ops that int8 spares.
+
+    TFLite's own softmax rounds to 256 levels, and one image with large logits would leave
+    too few levels for those of all others. The layer is small; its inputs stay integers.
+    All other layers are shared with `network`.
+    """
+
+    def replaced(layer: keras.Layer) -> keras.Layer:
         if getattr(layer, "activation", None) is keras.activations.softmax:
-            layer.activation = _softmax
-        elif isinstance(layer, TemperatureSoftmax):
-            layer.call = partial(_softmax, temperature=layer.temperature)
+            return _FloatDense(layer)
+        if isinstance(layer, TemperatureSoftmax):
+            return _FloatSoftmax(layer.temperature)
+        return layer
+
+    return keras.models.clone_model(network, clone_function=replaced, recursive=True)
 
 
-def _softmax(scores: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:
-    logits = scores / temperature
+class _FloatDense(keras.layers.Layer):
+    """A dense layer and its softmax, with the weights of `dense`."""
+
+    def __init__(self, dense: keras.layers.Dense):
+        super().__init__(name=dense.name)
+        self._dense = dense
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        # A matrix product or a sum of two tensors would become an int8 one.
+        products = tf.expand_dims(inputs, -1) * self._dense.kernel
+        return _softmax(tf.reduce_sum(products, axis=1) - tf.negative(self._dense.bias))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self._dense.units)
+
+
+class _FloatSoftmax(keras.layers.Layer):
+    """softmax(scores / temperature)."""
+
+    def __init__(self, temperature: float):
+        super().__init__(name=PROBABILITIES)
+        self._temperature = temperature
+
+    def call(self, scores: tf.Tensor) -> tf.Tensor:
+        return _softmax(scores / self._temperature)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
     shifted = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
     # Written as a quotient, the converter would recognise it and put its own op back.
     return shifted * tf.math.reciprocal(tf.reduce_sum(shifted, axis=-1, keepdims=True))
