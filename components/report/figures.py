@@ -49,16 +49,15 @@ def training_curves(history: Mapping[str, Sequence[float]], metric: str, label: 
         figure, axes = _figure()
         series = ((metric, "training", _FIRST, "-"), (f"val_{metric}", "validation", _SECOND, "--"))
         for key, name, colour, style in series:
-            if key in history:
-                values = history[key]
-                axes.plot(
-                    np.arange(1, len(values) + 1),
-                    values,
-                    style,
-                    color=colour,
-                    label=name,
-                    marker="." if len(values) < 40 else None,
-                )
+            values = history[key]
+            axes.plot(
+                np.arange(1, len(values) + 1),
+                values,
+                style,
+                color=colour,
+                label=name,
+                marker="." if len(values) < 40 else None,
+            )
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -26,7 +26,8 @@ class GradCam:
         maps = _feature_maps(classifier)
         if not maps:
             raise ValueError(f"{classifier.name} has no convolutional feature maps")
-        self._model = keras.Model(classifier.inputs, [maps[-1], classifier.output[SCORES]])
+        (images,) = classifier.inputs
+        self._model = keras.Model(images, [maps[-1], classifier.output[SCORES]])
 
     def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Explains the score of one class per image.
