@@ -33,7 +33,7 @@ from pipeline import beam_options, revision
 from pipeline.config import Config
 from pipeline.dag_runner import NodeResult, ProgressDagRunner
 from pipeline.errors import RunFailedError
-from pipeline.metadata_connection import connection_config
+from pipeline.metadata_connection import check_connection, connection_config
 from pipeline.pipeline import Destination, create_pipeline
 from pipeline.run_store import METADATA_FILE, Run
 
@@ -78,6 +78,7 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
     with _only_run(output):
         _write(output / "config.yaml", config.to_yaml())
         connection = connection_config(config.metadata, output / METADATA_FILE)
+        check_connection(config.metadata, connection)
         _retire_dead_executions(connection, output / ARTIFACTS)
         pipeline = create_pipeline(
             config,

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from models.errors import InputError
@@ -34,3 +35,21 @@ def connection_config(settings: MetadataSettings, sqlite_file: Path) -> mlmd.Con
     config.mysql.user = settings.user
     config.mysql.password = password
     return config
+
+
+def check_connection(settings: MetadataSettings, connection: mlmd.ConnectionConfig) -> None:
+    """Opens the store once, so that a server that is not there is known before the run.
+
+    Raises:
+        InputError: the server does not answer, or does not let us in.
+    """
+    once = mlmd.ConnectionConfig()
+    once.CopyFrom(connection)
+    once.retry_options.max_num_retries = 0
+    try:
+        MetadataStore(once)
+    except RuntimeError as error:  # all that MLMD says here
+        raise InputError(
+            f"cannot open ML Metadata at {settings.user}@{settings.host}:{settings.port}/"
+            f"{settings.database}: check metadata.* and {PASSWORD_VARIABLE} ({error})"
+        ) from error
