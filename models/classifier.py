@@ -51,7 +51,7 @@ def as_classifier(network: keras.Model, temperature: float | None = None) -> ker
         A model from float32 [B, H, W, 1] to `PROBABILITIES` (rows sum to 1) and `SCORES`
         (raw scores, or log-probabilities), float32 [B, classes] each.
     """
-    (output,) = network.outputs
+    output = network.output
     if temperature is None:
         outputs = {PROBABILITIES: output, SCORES: LogProbabilities(name=SCORES)(output)}
     else:
@@ -59,7 +59,7 @@ def as_classifier(network: keras.Model, temperature: float | None = None) -> ker
             PROBABILITIES: TemperatureSoftmax(temperature, name=PROBABILITIES)(output),
             SCORES: output,
         }
-    return keras.Model(network.inputs, outputs, name=network.name)
+    return keras.Model(network.input, outputs, name=network.name)
 
 
 @keras.saving.register_keras_serializable("coronet")
