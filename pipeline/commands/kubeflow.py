@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.options import (
+    BeamRunnerOption,
+    ConfigOption,
+    ModelOption,
+    PresetOption,
+    SetOption,
+    load_settings,
+)
+
 if TYPE_CHECKING:
     from kubeflow.submission import Progress
     from pipeline.config import Config
@@ -14,15 +23,6 @@ RUN_FAILED = 1
 
 kubeflow = typer.Typer(help="Run the same pipeline on Kubeflow Pipelines v2.", no_args_is_help=True)
 
-ModelOption = Annotated[
-    str | None, typer.Option(help="svm, mlp, coronet, several with commas, or all.")
-]
-PresetOption = Annotated[str | None, typer.Option(help="sample, paper or best.")]
-ConfigOption = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="key=value, such as kubeflow.image=registry/coronet:1; repeatable."),
-]
 EndpointOption = Annotated[
     str | None,
     typer.Option(
@@ -40,11 +40,12 @@ def compile_(
     preset: PresetOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    beam_runner: BeamRunnerOption = None,
 ) -> None:
     """Compile the pipeline to a KFP v2 specification. Needs no cluster."""
     from kubeflow import runner
 
-    settings = _settings(model, preset, config, set_)
+    settings = load_settings(model, preset, config, set_, beam_runner)
     spec = _compile(settings)
     runner.write_specification(spec, out)
     typer.echo(f"specification  {out}")
@@ -62,6 +63,7 @@ def submit(
     preset: PresetOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    beam_runner: BeamRunnerOption = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--param", help="Runtime parameter as name=value; repeatable."),
@@ -81,7 +83,7 @@ def submit(
     from components.ingestion.fingerprint import fingerprint
     from kubeflow import submission
 
-    settings = _settings(model, preset, config, set_)
+    settings = load_settings(model, preset, config, set_, beam_runner)
     submission.check_remote("--data-root", data_root)
     submission.check_remote("--output-root", output_root)
     server = submission.Server(endpoint, namespace)
@@ -133,19 +135,6 @@ def status(
         typer.echo(f"  {task:<28} {state}")
     if progress.error:
         typer.echo(progress.error)
-
-
-def _settings(
-    model: str | None, preset: str | None, config: Path | None, set_: list[str] | None
-) -> "Config":
-    from models.features import MODEL_NAMES
-    from pipeline.config import load
-
-    overrides = list(set_ or [])
-    if model is not None:
-        chosen = MODEL_NAMES if model == "all" else tuple(model.split(","))
-        overrides.append(f"models=[{','.join(chosen)}]")
-    return load(preset, config, overrides)
 
 
 def _compile(settings: "Config") -> dict[str, Any]:

@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.options import (
+    BeamRunnerOption,
+    ConfigOption,
+    ModelOption,
+    PresetOption,
+    SetOption,
+    load_settings,
+)
+
 NOTHING_PASSED = 3
 LOG = "logs/run.log"
 
@@ -12,15 +21,11 @@ LOG = "logs/run.log"
 def run(
     data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
     output: Annotated[Path, typer.Option(help="Folder for everything the run writes.")],
-    model: Annotated[
-        str | None, typer.Option(help="svm, mlp, coronet, several with commas, or all.")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="sample, paper or best.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, such as coronet.training.epochs=5; repeatable."),
-    ] = None,
+    model: ModelOption = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    beam_runner: BeamRunnerOption = None,
 ) -> None:
     """Run the pipeline: ingest, validate, transform, train, evaluate, gate, push, report.
 
@@ -30,15 +35,10 @@ def run(
     from rich.console import Console
 
     from components.ingestion.preflight import preflight
-    from models.features import DISCLAIMER, MODEL_NAMES
-    from pipeline.config import load
+    from models.features import DISCLAIMER
     from pipeline.quiet import quiet
 
-    overrides = list(set_ or [])
-    if model is not None:
-        chosen = MODEL_NAMES if model == "all" else tuple(model.split(","))
-        overrides.append(f"models=[{','.join(chosen)}]")
-    settings = load(preset, config, overrides)
+    settings = load_settings(model, preset, config, set_, beam_runner)
     console = Console()
     preflight(str(data), settings.data)
 
