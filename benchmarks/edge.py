@@ -75,21 +75,25 @@ def _contenders(model: Path, saved_model: Path | None, scratch: Path) -> list[Co
     for variant in described.agreement:
         one = _only(folder, described, variant, scratch / variant)
         size = (one / metadata.MODEL_FILE).stat().st_size
-        for threads in (1, 2):
-            found.append(Contender(f"LiteRT {variant}, {threads}", "litert", one, threads, size))
+        found += [
+            Contender(f"LiteRT {variant}, {threads}", "litert", one, threads, size)
+            for threads in (1, 2)
+        ]
     saved_model = saved_model or model / "saved_model"
     if saved_model.is_dir():
         size = sum(file.stat().st_size for file in saved_model.rglob("*") if file.is_file())
-        for threads in (1, 2):
-            name = f"SavedModel, {threads}"
-            found.append(Contender(name, "tensorflow", saved_model, threads, size))
+        found += [
+            Contender(f"SavedModel, {threads}", "tensorflow", saved_model, threads, size)
+            for threads in (1, 2)
+        ]
     else:
         print(f"NOT RUN against the SavedModel: none at {saved_model}")
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("tf2onnx"):
-        for threads in (1, 2):
-            onnx = _to_onnx(folder, scratch / "model.onnx")
-            size = onnx.stat().st_size
-            found.append(Contender(f"ONNX Runtime, {threads}", "onnx", onnx, threads, size))
+        onnx = _to_onnx(folder, scratch / "model.onnx")
+        size = onnx.stat().st_size
+        found += [
+            Contender(f"ONNX Runtime, {threads}", "onnx", onnx, threads, size) for threads in (1, 2)
+        ]
     else:
         print("NOT RUN against ONNX Runtime: install onnxruntime and tf2onnx")
     return found

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise EdgeError(f"{name} is not readable DICOM: {error or type(error).__name__}") from error
 
 
-def _check(dataset, name: str, max_pixels: int) -> None:
+def _check(dataset: Any, name: str, max_pixels: int) -> None:
     if "PixelData" not in dataset:
         raise EdgeError(f"{name} is DICOM without an image")
     if int(dataset.get("NumberOfFrames") or 1) != 1:
@@ -53,7 +54,7 @@ def _check(dataset, name: str, max_pixels: int) -> None:
         )
 
 
-def _presentation(dataset) -> np.ndarray:
+def _presentation(dataset: Any) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
     stored = dataset.pixel_array

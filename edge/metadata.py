@@ -139,7 +139,7 @@ def parse(loaded: Any, origin: str) -> Metadata:
 
 
 def _check_types(values: dict[str, Any], origin: str) -> None:
-    expected = {
+    expected: dict[str, type | tuple[type, ...]] = {
         "classes": list,
         "files": dict,
         "height": int,

@@ -109,7 +109,7 @@ def predict(
         if as_json:
             print(json.dumps(outcome.to_dict()), flush=True)
         elif outcome.prediction is None:
-            print(f"coronet: {outcome.error}", file=sys.stderr, flush=True)
+            print(f"coronet: {_printable(outcome.error)}", file=sys.stderr, flush=True)
         else:
             print(_row(outcome.path, outcome.prediction, classifier.classes), flush=True)
     print(classifier.metadata.disclaimer, file=sys.stderr if as_json else sys.stdout)
@@ -135,10 +135,14 @@ def _heading(classifier: Classifier) -> str:
 
 
 def _row(path: Path, prediction: Prediction, classes: Sequence[str]) -> str:
-    # Names of files may hold control characters; a terminal must not obey them.
-    name = "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    name = _printable(str(path))
     if not prediction.familiar:
         name += "  [not like the training X-rays: do not trust this]"
     cells = [f"{prediction.label:<10}"]
     cells += [f"{prediction.probabilities[each]:>9.3f}" for each in classes]
     return "  ".join([*cells, f"{prediction.unfamiliarity:>10.2f}", name])
+
+
+def _printable(text: str) -> str:
+    """Names of files may hold control characters, which a terminal must not obey."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

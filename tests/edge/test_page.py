@@ -76,7 +76,7 @@ def visit(request: pytest.FixtureRequest, browser, edge_model: Path) -> Iterator
         url = f"http://127.0.0.1:{running.server_port}/"
         page = browser.new_page()
         requests: list[Any] = []
-        page.on("request", requests.append)
+        page.on("request", lambda request: requests.append(request))
         page.goto(url)
         page.wait_for_selector("body[data-state=ready]")
         yield Visit(page, request.param, url, requests)

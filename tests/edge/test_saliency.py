@@ -27,8 +27,9 @@ def image() -> np.ndarray:
 def test_the_reason_is_found(image):
     lost = saliency.occlusion(CornerClassifier(), image, "sick")
     assert lost.shape == (saliency.GRID, saliency.GRID)
-    assert np.unravel_index(lost.argmax(), lost.shape) == (saliency.GRID - 2, 1)
-    assert lost[-1, 0] > 0
+    row, column = np.unravel_index(lost.argmax(), lost.shape)
+    assert row >= saliency.GRID - 2
+    assert column <= 1
     assert np.abs(lost[: saliency.GRID // 2]).max() == 0
     assert np.abs(lost[:, saliency.GRID // 2 :]).max() == 0
 

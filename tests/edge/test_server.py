@@ -102,8 +102,16 @@ def test_large_and_unmeasured_uploads_are_refused_unread(port):
 
 @pytest.mark.parametrize(
     "path",
-    ["/../server.py", "/%2e%2e/server.py", "/litert/../../package.json", "/edge/../edge.json"]
-    + ["/edge/model_float32.tflite", "/nothing", "/web_runtime.py", "/wasm/%2e%2e/package.json"],
+    [
+        "/../server.py",
+        "/%2e%2e/server.py",
+        "/litert/../../package.json",
+        "/edge/../edge.json",
+        "/edge/model_float32.tflite",
+        "/nothing",
+        "/web_runtime.py",
+        "/wasm/%2e%2e/package.json",
+    ],
 )
 def test_nothing_else_is_handed_out(port, path):
     assert ask(port, "GET", path)[0] == 404
