@@ -4,6 +4,11 @@ The paper (section II) equalises every image with `cv2.createCLAHE`. This is the
 arithmetic in TensorFlow ops: integer histograms, and an interpolation in float32 in
 OpenCV's order of operations. K. Zuiderveld, "Contrast Limited Adaptive Histogram
 Equalization", Graphics Gems IV (1994), describes the method.
+
+Table lookups, one a pixel, and counting take half of the time: TensorFlow's gather copies
+one entry in 2 to 5 ns on a core. Four lookups a pixel took three times as long in all.
+XLA fuses the interpolation, but contracts products and sums (other roundings) and compiles
+once for each size.
 """
 
 from collections.abc import Callable
@@ -28,7 +33,8 @@ def clahe(
     """Equalises each image as `cv2.createCLAHE(clip_limit, (columns, rows)).apply` does.
 
     Args:
-        images: uint8 [B, H, W, 1]; any H and W of at least one pixel.
+        images: uint8 [B, H, W, 1]; any H and W of at least one pixel. A tile must have fewer
+            than 2^24 pixels, the whole numbers that float32 can count.
         clip_limit: a bin keeps at most this many times the mean bin count, and always at
             least one; 0 (or less) switches clipping off.
         tile_grid: (rows, columns) of tiles. OpenCV's `tileGridSize` is (columns, rows).
@@ -39,7 +45,8 @@ def clahe(
         uint8 [B, H, W, 1].
 
     Raises:
-        ValueError: the grid has no tile, or the histogram is unknown.
+        ValueError: the grid has no tile, tiles are known to be too large, or the histogram is
+            unknown.
     """
     tile_rows, tile_columns = tile_grid
     if tile_rows < 1 or tile_columns < 1:
@@ -50,6 +57,11 @@ def clahe(
     pixels = tf.reshape(images, [batch, height, width])
 
     tile_height, tile_width = _tile_size(height, width, tile_grid)
+    if isinstance(tile_height, int) and tile_height * tile_width >= 1 << 24:
+        raise ValueError(
+            f"a tile must have fewer than 2^24 pixels; received {tile_height} x {tile_width}: "
+            "choose a finer tile_grid"
+        )
     tiled = _extend(pixels, tile_rows * tile_height, tile_columns * tile_width)
     counts = _HISTOGRAMS[histogram](tiled, (tile_height, tile_width), tile_grid)
     tables = _equalising_tables(counts, clip_limit, tile_height * tile_width)

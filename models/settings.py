@@ -22,7 +22,7 @@ class PreprocessingSettings(Settings):
 
     Attributes:
         method: `A` keep the aspect ratio and pad with black to a square; `B` stretch;
-            `C` keep the aspect ratio inside a rectangle; `D` cover a square and crop.
+            `C` cover a rectangle and crop; `D` cover a square and crop.
         threshold: `max` or `min` over the training images, or `preset` for `size`.
         size: pixels a side under `threshold="preset"`; ignored otherwise.
         clahe: whether to equalise after resizing.

@@ -82,6 +82,11 @@ def test_200_real_radiographs_at_their_own_size(cxr4: Path):
             np.testing.assert_array_equal(graph(image).numpy(), expected, err_msg=path.name)
 
 
+def test_refuses_tiles_that_float32_cannot_count():
+    with pytest.raises(ValueError, match="finer tile_grid"):
+        clahe(tf.zeros([1, 4096, 4096, 1], tf.uint8), tile_grid=(1, 1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"tile_grid": (0, 8)}, "tile_grid"), ({"histogram": "sort"}, "histogram")],
