@@ -43,7 +43,7 @@ CALIBRATION_BINS = 10
 
 # TFMA's accuracy is a float32, so 7 of 10 is a little below 0.7. A bound is lowered by less
 # than one image in a hundred thousand weighs, which lets a model pass that is exactly at it.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:
@@ -57,7 +57,7 @@ def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:
         accuracy.change_threshold.CopyFrom(
             tfma.GenericChangeThreshold(
                 direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-                absolute={"value": -gate.max_baseline_drop - _ROUNDING},
+                absolute={"value": -gate.max_baseline_drop - ROUNDING},
             )
         )
     return tfma.EvalConfig(
@@ -156,5 +156,5 @@ def _on_slice(
 
 def _at_least(bound: float) -> tfma.MetricThreshold:
     return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound - _ROUNDING})
+        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound - ROUNDING})
     )

@@ -17,6 +17,7 @@ from components.evaluation.eval_config import (
     F1,
     PRECISION,
     RECALL,
+    ROUNDING,
     SQUARED_ERROR,
 )
 from components.evaluation.intervals import Interval, wilson
@@ -235,14 +236,14 @@ def _failures(validation: Any) -> Iterable[str]:
             measured = failure.metric_value.double_value.value
             threshold = failure.metric_threshold
             if threshold.HasField("change_threshold"):
-                allowed = -threshold.change_threshold.absolute.value
+                allowed = -threshold.change_threshold.absolute.value - ROUNDING
                 yield (
-                    f"{where}: accuracy is {-measured:.4f} below the latest blessed model's, "
-                    f"at most {allowed:.4f} is allowed"
+                    f"{where}: accuracy is {-measured:.5f} below the latest blessed model's, "
+                    f"at most {abs(allowed):.5f} is allowed"
                 )
             else:
-                bound = threshold.value_threshold.lower_bound.value
-                yield f"{where}: accuracy {measured:.4f}, at least {bound:.4f} is required"
+                bound = threshold.value_threshold.lower_bound.value + ROUNDING
+                yield f"{where}: accuracy {measured:.5f}, at least {bound:.5f} is required"
     for missing in validation.missing_slices:
         for feature, value in missing.feature_values.items():
             name = CLASSES[int(value)] if feature == LABEL else value

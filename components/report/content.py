@@ -22,6 +22,12 @@ from models.features import SPLITS, TRAIN_SPLIT
 from models.trainer import DESCRIPTION
 
 SHOWN_REFUSALS = 200
+_KINDS = {
+    "num_stats": "number",
+    "string_stats": "text",
+    "bytes_stats": "bytes",
+    "struct_stats": "group",
+}
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,7 @@ def _statistics(artifact: Artifact) -> tuple[FeatureStatistics, ...]:
         stats = getattr(feature, kind)
         shared = {
             "name": feature.path.step[0],
-            "kind": kind.removesuffix("_stats"),
+            "kind": _KINDS[kind],
             "missing": stats.common_stats.num_missing,
         }
         if kind == "num_stats":

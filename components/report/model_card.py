@@ -73,8 +73,10 @@ def _details(run: RunContent, model: ModelContent) -> Section:
     if model.name == run.pushed:
         builds = "SavedModel and TFLite" if run.pushed_edge else "SavedModel only"
         status = f"Released by this run ({builds})."
+    elif model.float_build.blessed:
+        status = "Not released: it passed its gate, and was not chosen."
     else:
-        status = "Not released: it did not pass its gate, or another model was better."
+        status = "Not released: it did not pass its gate."
     return Section(
         "Model details",
         (

@@ -248,7 +248,7 @@ def test_a_model_worse_than_the_blessed_one_is_refused(examples: Artifact, tmp_p
     assert loaded.overall.baseline_accuracy == 1
     drop = 1 - _accuracy(12)
     assert loaded.failures == (
-        f"all images: accuracy is {drop:.4f} below the latest blessed model's, at most 0.0000 "
+        f"all images: accuracy is {drop:.5f} below the latest blessed model's, at most 0.00000 "
         "is allowed",
     )
 
@@ -282,7 +282,7 @@ def test_float_passes_and_edge_falls_too_far_behind(
     loaded = results.load(refused.evaluation.uri)
     assert loaded.overall.accuracy == pytest.approx(_accuracy(12))
     assert loaded.failures == (
-        f"all images: accuracy {_accuracy(12):.4f}, at least 0.9900 is required",
+        f"all images: accuracy {_accuracy(12):.5f}, at least 0.99000 is required",
     )
 
 

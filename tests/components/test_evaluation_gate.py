@@ -129,8 +129,8 @@ def test_gates_on_classes_and_slices_block_and_say_so(tmp_path: Path) -> None:
     evaluation = _evaluate(tmp_path, _one_weak_slice(), gate, 0.9)
     assert not evaluation.passed
     assert sorted(evaluation.failures) == [
-        "label covid: accuracy 0.2000, at least 0.9000 is required",
-        "source hospital-b: accuracy 0.2000, at least 0.5000 is required",
+        "label covid: accuracy 0.20000, at least 0.90000 is required",
+        "source hospital-b: accuracy 0.20000, at least 0.50000 is required",
         "source hospital-c: has a gate, and no image in the test split",
     ]
 
@@ -139,8 +139,8 @@ def test_both_bounds_on_all_images_block(tmp_path: Path) -> None:
     evaluation = _evaluate(tmp_path, _one_weak_slice(), GateSettings(accuracy=0.95), 0.92)
     assert not evaluation.passed
     assert sorted(evaluation.failures) == [
-        "all images: accuracy 0.9000, at least 0.9100 is required",
-        "all images: accuracy 0.9000, at least 0.9500 is required",
+        "all images: accuracy 0.90000, at least 0.91000 is required",
+        "all images: accuracy 0.90000, at least 0.95000 is required",
     ]
 
 

@@ -269,7 +269,7 @@ def test_numbers_come_from_the_artifacts(page: str, candidate: dict[str, Artifac
         "0.1.0+abc",
         "333.5",
         "Unexpected string values",
-        "1 not_an_image",
+        "1 not an image",
         "exact copies: 3",
         # the model says viral to all 40, of which 10 are
         "30 of 40 test images are classified wrongly",
