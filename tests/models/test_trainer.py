@@ -1,0 +1,185 @@
+"""TFX's run function behind the real Transform, on real X-rays: no skew, and what it writes."""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+from models import features
+from models.data import load_split
+from models.features import CLASSES, LABELS, PROBABILITIES, SCORES
+from models.preprocessing import to_unit
+from models.settings import MlpSettings, PreprocessingSettings, SvmSettings, TrainingSettings
+from models.trainer import run_fn
+from models.transform import preprocessing_fn
+
+IMAGES = 100
+STRINGS = (features.IMAGE, features.SOURCE, features.SIZE_BUCKET)
+INTEGERS = (features.LABEL, features.HEIGHT, features.WIDTH)
+PREPROCESSING = PreprocessingSettings(method="C", size=40)  # a size that Transform works out
+SETTINGS = {
+    "svm": SvmSettings(
+        preprocessing=PREPROCESSING, epsilon=0.01, training=TrainingSettings(epochs=3)
+    ),
+    "mlp": MlpSettings(
+        preprocessing=PREPROCESSING,
+        hidden=(16,),
+        training=TrainingSettings(
+            epochs=3, learning_rate=0.01, optimizer="adam", flip_at_test=True
+        ),
+        activations=("sigmoid",),
+    ),
+}
+
+
+def _raw(folder: Path) -> list[dict]:
+    """100 real X-rays, every class among them, as ingestion describes them."""
+    with (folder / "train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    raw = []
+    for row in [row for name in CLASSES for row in rows if row["label"] == name][
+        :: len(rows) // IMAGES
+    ][:IMAGES]:
+        content = (folder / "train" / row["filename"]).read_bytes()
+        height, width = tf.io.extract_jpeg_shape(content).numpy()[:2]
+        raw.append(
+            {
+                features.IMAGE: [content],
+                features.SOURCE: [row["source"].encode()],
+                features.SIZE_BUCKET: [features.size_bucket(height, width).encode()],
+                features.LABEL: [CLASSES.index(row["label"])],
+                features.HEIGHT: [int(height)],
+                features.WIDTH: [int(width)],
+            }
+        )
+    return raw
+
+
+def _serialized(example: dict) -> bytes:
+    described = {}
+    for key, values in example.items():
+        if key in INTEGERS:
+            value = tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        else:
+            value = tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+        described[key] = value
+    return tf.train.Example(features=tf.train.Features(feature=described)).SerializeToString()
+
+
+def _write(path: Path, examples: list[dict]) -> str:
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as file:
+        for example in examples:
+            file.write(_serialized(example))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def transformed(
+    cxr4: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[dict], list[dict]]:
+    """Raw examples, and what TensorFlow Transform made of each."""
+    raw = _raw(cxr4)
+    spec = {
+        **{key: tf.io.FixedLenFeature([1], tf.string) for key in STRINGS},
+        **{key: tf.io.FixedLenFeature([1], tf.int64) for key in INTEGERS},
+    }
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    function = partial(
+        preprocessing_fn, custom_config={"preprocessing": PREPROCESSING.model_dump_json()}
+    )
+    with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("beam"))):
+        (examples, _), _ = (raw, metadata) | tft_beam.AnalyzeAndTransformDataset(function)
+    return raw, [
+        {key: np.ravel(value).tolist() for key, value in each.items()} for each in examples
+    ]
+
+
+@pytest.fixture(scope="module", params=list(SETTINGS))
+def trained(
+    request: pytest.FixtureRequest,
+    transformed: tuple[list[dict], list[dict]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> SimpleNamespace:
+    """The arguments of one finished `run_fn`."""
+    _, examples = transformed
+    folder = tmp_path_factory.mktemp(request.param)
+    arguments = SimpleNamespace(
+        train_files=[_write(folder / "train.gz", examples[::2])],
+        eval_files=[_write(folder / "eval.gz", examples[1::2])],
+        serving_model_dir=str(folder / "model" / "7" / "Format-Serving"),
+        model_run_dir=str(folder / "model_run" / "7"),
+        custom_config={
+            "model": request.param,
+            "settings": SETTINGS[request.param].model_dump_json(),
+            "seed": 1,
+        },
+        hyperparameters=None,
+    )
+    run_fn(arguments)
+    return arguments
+
+
+def _classifier(trained: SimpleNamespace) -> keras.Model:
+    path = Path(trained.serving_model_dir).parent / "classifier.keras"
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def test_serving_predicts_what_the_training_graph_predicts(
+    trained: SimpleNamespace, transformed: tuple[list[dict], list[dict]]
+) -> None:
+    raw, examples = transformed
+    images = np.stack(
+        [tf.io.decode_png(example[features.IMAGE_XF][0], channels=1) for example in examples]
+    )
+    classifier, unit = _classifier(trained), to_unit(images)
+    expected = {key: value.numpy() for key, value in classifier(unit).items()}
+    if SETTINGS[trained.custom_config["model"]].training.flip_at_test:
+        mirrored = classifier(unit[:, :, ::-1])
+        expected = {key: (value + mirrored[key].numpy()) / 2 for key, value in expected.items()}
+
+    signatures = tf.saved_model.load(trained.serving_model_dir).signatures
+    contents = tf.constant([example[features.IMAGE][0] for example in raw])
+    serialized = tf.constant([_serialized(example) for example in raw])
+    for found in (
+        signatures["serving_default"](image=contents),
+        signatures["serving_examples"](examples=serialized),
+    ):
+        assert found[PROBABILITIES].shape == (IMAGES, len(CLASSES))
+        for key in (PROBABILITIES, SCORES):
+            np.testing.assert_allclose(found[key], expected[key], atol=1e-5, rtol=1e-5)
+        best = expected[SCORES].argmax(axis=1)
+        assert [CLASSES[index] for index in best] == [
+            label.decode() for label in found[LABELS].numpy()
+        ]
+
+
+def test_the_description_says_what_was_trained(trained: SimpleNamespace) -> None:
+    folder = Path(trained.serving_model_dir).parent
+    description = json.loads((folder / "model.json").read_text())
+    split = load_split(trained.train_files, "train")
+    assert description["name"] == trained.custom_config["model"]
+    assert description["classes"] == list(CLASSES)
+    preprocessing = description["preprocessing"]
+    assert (preprocessing["height"], preprocessing["width"]) == split.size
+    assert 40 in split.size
+    assert split.size != (40, 40)
+    assert description["training_images"] == sum(description["training_images_per_class"].values())
+    assert description["training_images"] + description["evaluation_images"] == IMAGES
+    assert description["parameters"] == _classifier(trained).count_params()
+    assert 1 <= description["best_epoch"] <= description["epochs"] == 3
+
+
+def test_the_run_is_recorded_and_its_checkpoints_are_gone(trained: SimpleNamespace) -> None:
+    run = Path(trained.model_run_dir)
+    history = json.loads((run / "history.json").read_text())
+    assert history["epoch"] == [1, 2, 3]
+    assert list(run.glob("events.out.tfevents.*"))
+    assert not (run.parent.parent / "checkpoint").exists()
