@@ -169,37 +169,37 @@ def benchmark_memory(contents: list[bytes]) -> None:
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
+    examples = []
+    for content in contents:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        height, width = image.shape
+        values = {
+            features.IMAGE: content,
+            features.LABEL: 0,
+            features.SOURCE: b"benchmark",
+            features.SIZE_BUCKET: features.size_bucket(height, width).encode(),
+            features.HEIGHT: height,
+            features.WIDTH: width,
+        }
+        feature_map = {key: feature(value) for key, value in values.items()}
+        example = tf.train.Example(features=tf.train.Features(feature=feature_map))
+        examples.append(example.SerializeToString())
     peaks = {}
-    with tempfile.TemporaryDirectory() as folder:
-        records = os.path.join(folder, "raw.gz")
-        with tf.io.TFRecordWriter(records, "GZIP") as writer:
-            for content in contents:
-                image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-                height, width = image.shape
-                values = {
-                    features.IMAGE: content,
-                    features.LABEL: 0,
-                    features.SOURCE: b"benchmark",
-                    features.SIZE_BUCKET: features.size_bucket(height, width).encode(),
-                    features.HEIGHT: height,
-                    features.WIDTH: width,
-                }
-                example = tf.train.Example(
-                    features=tf.train.Features(
-                        feature={key: feature(value) for key, value in values.items()}
-                    )
-                )
-                writer.write(example.SerializeToString())
-        for repeats in (1, REPEATS):
-            command = [sys.executable, __file__, "--records", records, "--repeats", str(repeats)]
+    for repeats in (1, REPEATS):
+        with tempfile.TemporaryDirectory() as folder:
+            records = os.path.join(folder, "raw.gz")
+            with tf.io.TFRecordWriter(records, "GZIP") as writer:
+                for example in examples * repeats:
+                    writer.write(example)
+            command = [sys.executable, __file__, "--records", records]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            peaks[repeats] = json.loads(done.stdout.splitlines()[-1])["peak_mib"]
+        peaks[repeats] = json.loads(done.stdout.splitlines()[-1])["peak_mib"]
     print(f"Transform's peak memory under Beam, {len(contents)} images and {REPEATS} times as many")
     print(f"  {peaks[1]:.0f} MiB and {peaks[REPEATS]:.0f} MiB: {peaks[REPEATS] / peaks[1]:.3f}x")
 
 
-def transform_records(records: str, repeats: int) -> None:
-    """Analyses and transforms `records`, read `repeats` times, as the TFX component does."""
+def transform_records(records: str) -> None:
+    """Analyses and transforms `records` as the TFX component does."""
     import functools
 
     import apache_beam as beam
@@ -218,7 +218,7 @@ def transform_records(records: str, repeats: int) -> None:
         {key: tf.io.FixedLenFeature([1], tf.string) for key in strings}
         | {key: tf.io.FixedLenFeature([1], tf.int64) for key in numbers}
     )
-    source = tfxio.TFExampleRecord([records] * repeats, schema=schema)
+    source = tfxio.TFExampleRecord([records], schema=schema)
     function = functools.partial(
         preprocessing_fn,
         custom_config={"preprocessing": PreprocessingSettings().model_dump_json()},
@@ -253,10 +253,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--records", help=argparse.SUPPRESS)
-    parser.add_argument("--repeats", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.records:
-        transform_records(arguments.records, arguments.repeats)
+        transform_records(arguments.records)
         return
     if arguments.data is None:
         parser.error("--data is needed")
