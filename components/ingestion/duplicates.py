@@ -6,7 +6,7 @@ leaves Beam grows with the number of copies, not with the number of images.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from scipy.sparse import coo_array
@@ -47,52 +47,76 @@ class Copies(NamedTuple):
 
 
 class FindCopies(beam.PTransform):
-    """From `Fact`s to groups of `Copies`. Near groups of different bands may overlap."""
+    """From `Fact`s to groups of `Copies`. Near groups of different bands may overlap.
+
+    An image goes into eight buckets, so what goes there is a bare 48 bytes; names join
+    again where copies were found.
+    """
 
     def __init__(self, near_duplicate_bits: int) -> None:
         super().__init__()
         self._bits = near_duplicate_bits
 
     def expand(self, facts: beam.PCollection) -> beam.PCollection:
-        exact = (
-            facts
-            | "KeyByDigest" >> beam.Map(lambda fact: (fact.digest, _member(fact)))
-            | "GroupByDigest" >> beam.GroupByKey()
-            | "ExactCopies" >> beam.FlatMap(_exact)
-        )
         near = (
             facts
             | "KeyByBand" >> beam.FlatMap(_by_band)
             | "GroupByBand" >> beam.GroupByKey()
-            | "NearCopies" >> beam.FlatMap(_near, self._bits)
+            | "NearDigests" >> beam.FlatMap(_near, self._bits)
             | "OncePerGroup" >> beam.Distinct()
+            | "KeyGroupByDigest" >> beam.FlatMap(_by_digest)
         )
-        return (exact, near) | beam.Flatten()
+        by_digest = facts | "KeyByDigest" >> beam.Map(
+            lambda fact: (bytes.fromhex(fact.digest), (fact.name, fact.key, fact.label))
+        )
+        found = (
+            {MEMBERS: by_digest, GROUPS: near}
+            | "JoinByDigest" >> beam.CoGroupByKey()
+            | "ExactCopies" >> beam.FlatMap(_exact).with_outputs(NEAR)
+        )
+        near_copies = (
+            found[NEAR]
+            | "GroupNear" >> beam.GroupByKey()
+            | "NearCopies" >> beam.Map(lambda group: _copies(NEAR, group[1]))
+        )
+        return (found[None], near_copies) | beam.Flatten()
 
 
-def _member(fact: Fact) -> tuple[str, str, int]:
-    return fact.name, fact.key, fact.label
+MEMBERS = "members"
+GROUPS = "groups"
+_Member = tuple[str, str, int]
 
 
-def _exact(group: tuple[str, Iterable[tuple[str, str, int]]]) -> Iterator[Copies]:
-    members = sorted(group[1])
-    if len(members) > 1:
-        yield Copies(EXACT, tuple(Member(*member) for member in members))
-
-
-def _by_band(fact: Fact) -> Iterator[tuple[bytes, tuple[bytes, str, tuple[str, str, int]]]]:
+def _by_band(fact: Fact) -> Iterator[tuple[bytes, bytes]]:
     for band in perceptual_hash.bands(fact.hash):
-        yield band, (fact.hash, fact.digest, _member(fact))
+        yield band, fact.hash + bytes.fromhex(fact.digest)
 
 
-def _near(
-    bucket: tuple[bytes, Iterable[tuple[bytes, str, tuple[str, str, int]]]], bits: int
-) -> Iterator[Copies]:
-    # Of equal pixels one is enough here; `_exact` reports the others.
-    first = {digest: (value, member) for value, digest, member in sorted(bucket[1], reverse=True)}
-    candidates = sorted(first.values(), key=lambda candidate: candidate[1])
-    for indices in perceptual_hash.group([value for value, _ in candidates], bits):
-        yield Copies(NEAR, tuple(Member(*candidates[index][1]) for index in indices))
+def _near(bucket: tuple[bytes, Iterable[bytes]], bits: int) -> Iterator[tuple[bytes, ...]]:
+    """Yields the digests of each group of near images; equal pixels count once."""
+    width = perceptual_hash.BITS // 8
+    images = sorted(set(bucket[1]))
+    for indices in perceptual_hash.group([image[:width] for image in images], bits):
+        yield tuple(sorted(images[index][width:] for index in indices))
+
+
+def _by_digest(group: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+    identity = b"".join(group)
+    for digest in group:
+        yield digest, identity
+
+
+def _exact(joined: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+    """Yields the exact copies of a digest; and its first image for each near group it is in."""
+    members = sorted(joined[1][MEMBERS])
+    if len(members) > 1:
+        yield _copies(EXACT, members)
+    for group in joined[1][GROUPS]:
+        yield beam.pvalue.TaggedOutput(NEAR, (group, members[0]))
+
+
+def _copies(kind: str, members: Iterable[_Member]) -> Copies:
+    return Copies(kind, tuple(Member(*member) for member in sorted(members)))
 
 
 @dataclass

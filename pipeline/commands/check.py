@@ -28,12 +28,16 @@ def check(
     images unlike the training images. Exit status: 0 it fits; 3 it does not; 2 bad input.
     """
     import json
+    import logging
 
     from rich.console import Console
 
     from components.ingestion.refusals import listing
     from models.features import DISCLAIMER
 
+    # TFDV's own use of deprecated TensorFlow is nothing that a user could change.
+    for library in ("tensorflow", "apache_beam", "absl"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     console = Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
     with console.status("loading TensorFlow"):
         from pipeline import checking

@@ -91,7 +91,7 @@ def test_good_data_passes(gate):
 
 
 BROKEN = (
-    ({features.LABEL: 4}, "eval, label: Unexpected large values"),
+    ({features.LABEL: 4}, r"eval, label: .*\b4\b"),
     ({features.HEIGHT: 5}, "eval, height: .*5"),
     ({features.WIDTH: 99_999}, "eval, width: .*99999"),
     ({features.SIZE_BUCKET: b"huge"}, "eval, size_bucket: Unexpected string values: .*huge"),

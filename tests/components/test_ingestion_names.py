@@ -1,12 +1,13 @@
 """File names from strangers."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingestion.names import printable, safe_relative, spreadsheet_safe
 
 
+@settings(deadline=None)  # time is not what is tested
 @given(st.text())
 def test_printable_names_have_no_control_characters(text):
     shown = printable(text)
@@ -46,6 +47,7 @@ def test_names_that_leave_their_folder_are_refused(name):
         safe_relative(name)
 
 
+@settings(deadline=None)  # time is not what is tested
 @given(st.text())
 def test_a_safe_name_stays_inside(name):
     try:
