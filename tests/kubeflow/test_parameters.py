@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeflow.entrypoint import complete
+from kubeflow.entrypoint import complete, shared_output_file
 from kubeflow.parameters import fill, marker, names_in
 
 
@@ -71,3 +71,12 @@ def test_the_entry_point_keeps_a_type_that_the_driver_gave() -> None:
     spec = {"artifacts": {"model": {"artifactType": {"schemaTitle": "system.Model"}}}}
     (model,) = complete(invocation, spec)["inputs"]["artifacts"]["model"]["artifacts"]
     assert model["type"] == given_type
+
+
+def test_tfx_writes_beside_the_artifacts_not_on_the_containers_disk() -> None:
+    outputs = {
+        "outputFile": "/tmp/kfp_outputs/output_metadata.json",
+        "artifacts": {"model": {"artifacts": [{"uri": "gs://b/run/trainer-svm/7/model"}]}},
+    }
+    assert shared_output_file(outputs) == "gs://b/run/trainer-svm/7/executor/output.json"
+    assert shared_output_file({"outputFile": "/tmp/x"}) is None

@@ -36,7 +36,7 @@ SETTINGS = (
     "gate.max_edge_drop=1.0",
 )
 EPOCHS = 5
-THRESHOLD = 0.2
+THRESHOLD = 0.1
 
 
 @pytest.fixture(scope="module")
