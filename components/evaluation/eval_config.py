@@ -121,11 +121,12 @@ def _metrics_specs(
     ]
     for class_id in range(len(CLASSES)):
         # `binarize` would call a class predicted only above one half; the class with the
-        # highest probability is what `top_k` of 1 means.
+        # highest probability is what `top_k` of 1 means. `top_k` sets all others to -inf, which
+        # its default threshold of -inf counts as predicted if the class is never the likeliest.
         metrics += [
-            _metric("Precision", PRECISION, class_id=class_id, top_k=1),
-            _metric("Recall", RECALL, class_id=class_id, top_k=1),
-            _metric("F1Score", F1, class_id=class_id, top_k=1),
+            _metric("Precision", PRECISION, thresholds=[0.0], class_id=class_id, top_k=1),
+            _metric("Recall", RECALL, thresholds=[0.0], class_id=class_id, top_k=1),
+            _metric("F1Score", F1, thresholds=[0.0], class_id=class_id, top_k=1),
         ]
     one_against_all = tfma.MetricsSpec(
         binarize=tfma.BinarizationOptions(class_ids={"values": range(len(CLASSES))}),

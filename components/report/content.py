@@ -18,7 +18,7 @@ from components.evaluation import results
 from components.ingestion import quarantine
 from components.pusher.executor import is_blessed
 from edge.metadata import FILE_NAME as EDGE_METADATA
-from models.features import SPLITS, TRAIN_SPLIT
+from models.features import CLASSES, SPLITS, TRAIN_SPLIT
 from models.trainer import DESCRIPTION
 
 SHOWN_REFUSALS = 200
@@ -100,7 +100,7 @@ class DataContent:
         findings: what TFDV found against the schema.
         refusals: the first `SHOWN_REFUSALS` refused inputs: path, reason, detail.
         refused: refused inputs by reason.
-        duplicates: what ingestion found about copies and leaks, as flat numbers.
+        duplicates: what ingestion counted about copies and leaks.
     """
 
     splits: dict[str, dict[str, int]]
@@ -108,7 +108,7 @@ class DataContent:
     findings: tuple[Finding, ...]
     refusals: tuple[dict[str, str], ...]
     refused: dict[str, int]
-    duplicates: dict[str, Any]
+    duplicates: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -191,12 +191,16 @@ def _data(inputs: Mapping[str, Sequence[Artifact]]) -> DataContent:
         for line, _ in zip(file, range(SHOWN_REFUSALS), strict=False):
             refusals.append(json.loads(line))
     return DataContent(
-        splits={split: summary["splits"][split] for split in SPLITS},
+        splits={
+            split: {name: summary["splits"][split][name] for name in CLASSES} for split in SPLITS
+        },
         features=_statistics(inputs["statistics"][0]),
         findings=tuple(_findings(inputs["anomalies"][0])),
         refusals=tuple(refusals),
         refused=summary["refused"],
-        duplicates=summary["duplicates"],
+        duplicates={
+            what: count for what, count in summary["duplicates"].items() if type(count) is int
+        },
     )
 
 

@@ -14,10 +14,10 @@ from components.report.content import ModelContent, RunContent
 from components.report.examination import Examination
 from components.report.model_card import model_card
 from components.report.paper import PAPER
-from models.features import CLASSES, DISCLAIMER, LABEL
+from models.features import CLASSES, DISCLAIMER, LABEL, SIZE_BUCKET, SIZE_BUCKETS, SOURCE
 
 _UNKNOWN = "n/a"
-_SLICE_TITLES = {"label": "True class", "source": "Source", "size_bucket": "Image size"}
+_SLICE_TITLES = {LABEL: "True class", SOURCE: "Source", SIZE_BUCKET: "Image size"}
 
 
 def page(run: RunContent, examination: Examination) -> str:
@@ -83,11 +83,12 @@ def _environment(autoescape: bool) -> jinja2.Environment:
 
 
 def _slices(evaluation: Evaluation) -> dict[str, list[Any]]:
-    """The slices by feature, in the order of the titles; classes in their own order."""
+    """The slices by feature, in the order of the titles; classes and sizes in their own."""
     by_feature: dict[str, list[Any]] = {feature: [] for feature in _SLICE_TITLES}
     for part in evaluation.slices:
         by_feature[part.feature].append(part)
     by_feature[LABEL].sort(key=lambda part: CLASSES.index(part.value))
+    by_feature[SIZE_BUCKET].sort(key=lambda part: SIZE_BUCKETS.index(part.value))
     return {feature: parts for feature, parts in by_feature.items() if parts}
 
 

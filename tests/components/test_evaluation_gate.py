@@ -1,6 +1,7 @@
 """The metrics against scikit-learn, and what the gate lets through, on hand-made predictions."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,6 +108,15 @@ def _calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
         if chosen.any():
             error += chosen.mean() * abs(correct[chosen].mean() - confidence[chosen].mean())
     return float(error)
+
+
+def test_a_class_that_is_never_predicted_has_no_recall(tmp_path: Path) -> None:
+    rows = [(0, 0)] * 6 + [(1, 1)] * 3 + [(2, 1)] + [(COVID, 0)] * 2
+    examples = [_serialize(label, _certain(predicted), "a") for label, predicted in rows]
+    overall = _evaluate(tmp_path, examples, GateSettings(), 0.8).overall
+    assert [result.recall for result in overall.classes] == [1, 1, 0, 0]
+    assert overall.classes[0].precision == pytest.approx(6 / 8)
+    assert math.isnan(overall.classes[COVID].precision)
 
 
 def test_one_weak_slice_does_not_block(tmp_path: Path) -> None:
