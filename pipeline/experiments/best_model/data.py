@@ -1,0 +1,35 @@
+"""The prepared images on disk, between the project's environment and PyTorch's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TRAIN_FILE = "train.npz"
+TEST_FILE = "test.npz"
+NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Preprocessed training images.
+
+    Attributes:
+        images: uint8 [N, 200, 200].
+        labels: int64 [N].
+        folds: int64 [N]; a patient's images share one.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+
+    def split(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the indices for training and validation; `NO_FOLD` trains on everything."""
+        return np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
+
+
+def load(work: Path) -> Prepared:
+    """Reads what `prepare` wrote below `work`."""
+    with np.load(work / TRAIN_FILE, allow_pickle=False) as arrays:
+        return Prepared(arrays["images"], arrays["labels"], arrays["folds"])
