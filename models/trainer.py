@@ -13,6 +13,7 @@ from models.callbacks import write_json
 from models.classifier import as_classifier
 from models.data import Split, load_split
 from models.features import CLASSES, EVAL_SPLIT, TRAIN_SPLIT
+from models.hyperparameters import with_hyperparameters
 from models.preprocessing import resolve, to_unit
 from models.settings import SvmSettings
 from models.signatures import ServingModel, export
@@ -31,7 +32,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: of TFX. In `custom_config`, `model`: svm, mlp or coronet; `settings`: JSON
-            of that classifier's settings, preprocessing included; `seed`: int.
+            of that classifier's settings, preprocessing included; `seed`: int. Values in
+            `hyperparameters`, which a Tuner found, go over the settings.
 
     Raises:
         InputError: an empty split, or settings that cannot be trained.
@@ -39,6 +41,8 @@ def run_fn(fn_args: FnArgs) -> None:
     config = fn_args.custom_config
     name: str = config["model"]
     settings = SETTINGS[name].model_validate_json(config["settings"])
+    if fn_args.hyperparameters:
+        settings = with_hyperparameters(settings, fn_args.hyperparameters["values"])
     if settings.preprocessing is None:
         raise ValueError("the Trainer's settings must say how the images were preprocessed")
     _share_gpus()

@@ -92,12 +92,14 @@ class Config(Settings):
     Attributes:
         name: the pipeline's name in ML Metadata; runs share a cache within a name.
         models: which of the three classifiers to train; the best that passes is pushed.
+        tune: for which of them a Tuner searches hyperparameters before the training.
         seed: of weights, shuffling and augmentation.
         preprocessing: of every classifier that does not set its own.
     """
 
     name: str = Field(default="coronet", pattern=r"^[a-z][a-z0-9-]{0,62}$")
     models: tuple[Literal["svm", "mlp", "coronet"], ...] = MODEL_NAMES
+    tune: tuple[Literal["svm", "mlp", "coronet"], ...] = ()
     seed: int = Field(default=2020, ge=0, lt=2**31)
     data: DataSettings = DataSettings()
     preprocessing: PreprocessingSettings = PreprocessingSettings()

@@ -20,6 +20,7 @@ from components.pusher.component import BundlePusher
 from components.pusher.executor import BEST
 from components.report.component import ReportWriter
 from components.resolver.strategy import PrecedingBlessedModelStrategy
+from components.schema_gen.component import XraySchemaGen
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
 from models.settings import PreprocessingSettings
 from pipeline.config import Config
@@ -70,13 +71,18 @@ def create_pipeline(
         data_fingerprint=context["data_digest"],
     )
     examples = ingestion.outputs["examples"]
-    statistics = tfx.components.StatisticsGen(examples=examples)
-    schema = tfx.components.SchemaGen(statistics=statistics.outputs["statistics"])
+    schema = XraySchemaGen()
+    # With the schema, statistics know that a label is a class and not a quantity.
+    statistics = tfx.components.StatisticsGen(examples=examples, schema=schema.outputs["schema"])
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    anomaly_gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
-    nodes: list[BaseNode] = [ingestion, statistics, schema, validator, anomaly_gate]
+    anomaly_gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"],
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+    )
+    nodes: list[BaseNode] = [ingestion, schema, statistics, validator, anomaly_gate]
 
     transforms: dict[PreprocessingSettings, tfx.components.Transform] = {}
     candidates: dict[str, BaseChannel] = {}
@@ -156,18 +162,27 @@ def _classifier(
 ) -> tuple[list[BaseNode], dict[str, BaseChannel]]:
     """Returns the nodes of classifier `name`, and its outputs by role."""
     transformed = transform.outputs["transformed_examples"]
-    trainer = tfx.components.Trainer(
-        run_fn="models.trainer.run_fn",
-        examples=transformed,
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema,
-        train_args=tfx.proto.TrainArgs(splits=[TRAIN_SPLIT]),
-        eval_args=tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
-        custom_config={
+    training = {
+        "examples": transformed,
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema,
+        "train_args": tfx.proto.TrainArgs(splits=[TRAIN_SPLIT]),
+        "eval_args": tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
+        "custom_config": {
             "model": name,
             "settings": config.classifier(name).model_dump_json(),
             "seed": config.seed,
         },
+    }
+    tuner = None
+    if name in config.tune:
+        tuner = tfx.components.Tuner(tuner_fn="models.tuner.tuner_fn", **training).with_id(
+            f"Tuner.{name}"
+        )
+    trainer = tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner is not None else None,
+        **training,
     ).with_id(f"Trainer.{name}")
     baseline = _baseline(name, trainer) if with_baseline else None
     evaluator = tfx.components.Evaluator(
@@ -198,7 +213,8 @@ def _classifier(
         "edge_blessing": edge_evaluator.outputs["blessing"],
     }
     resolvers = [baseline] if baseline else []
-    return [trainer, *resolvers, evaluator, exporter, edge_evaluator], outputs
+    tuners = [tuner] if tuner is not None else []
+    return [*tuners, trainer, *resolvers, evaluator, exporter, edge_evaluator], outputs
 
 
 def _baseline(name: str, trainer: tfx.components.Trainer) -> tfx.dsl.Resolver:

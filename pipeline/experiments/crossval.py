@@ -50,6 +50,9 @@ from pipeline.experiments.results import (
 FORMAT = 1
 """Part of every key: raise it when the same settings would give another result."""
 
+HISTORY = ("epoch", "accuracy", "val_accuracy")
+"""What a fold's result keeps of the training's history."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -125,6 +128,7 @@ def cross_validate(
     output: Path,
     workers: int,
     progress: Callable[[FoldResult, int, int], None] = lambda result, done, count: None,
+    only: int | None = None,
 ) -> list[FoldResult]:
     """Trains and tests each variant on each fold; results on disk are taken as they are.
 
@@ -136,6 +140,7 @@ def cross_validate(
         output: folder of the experiment.
         workers: processes at a time.
         progress: called with each result as it comes, how many are in, and of how many.
+        only: run this many of the folds; 1 is the paper's single hold-out. None runs all.
 
     Raises:
         InputError: too few patients for so many folds, or settings that cannot be trained.
@@ -146,7 +151,7 @@ def cross_validate(
     tasks = [
         _task(variant, number, fold, dataset, labels, folds, seed, output, workers)
         for variant in chosen
-        for number, fold in enumerate(parts)
+        for number, fold in enumerate(parts[:only])
     ]
     done = 0
     waiting = []
@@ -191,9 +196,8 @@ def _task(
     preprocessing = variant.settings.preprocessing
     assert preprocessing is not None  # `variants` sets it
     # The sizes of a fold come from its own training images, as in a run of the pipeline.
-    resolved = resolve(
-        preprocessing, _as_ints(target_size(preprocessing, _statistics(dataset, fold.train)))
-    )
+    size = target_pixels(preprocessing, statistics_of(dataset, fold.train))
+    resolved = resolve(preprocessing, size)
     settings = variant.settings.model_dump_json()
     identity = {
         "format": FORMAT,
@@ -245,7 +249,7 @@ def run_task(task: Task) -> FoldResult:
     settings = SETTINGS[name].model_validate_json(task.settings)
     job = Job(name, settings, task.seed, run_folder=str(task.run_folder))
     with _log_to(task.run_folder / "training.log"):
-        network, _ = train(job, training, validation)
+        network, fitted = train(job, training, validation)
     outputs = network.predict(test.images / np.float32(255), batch_size=64, verbose=0)
     result = FoldResult(
         setup=task.setup,
@@ -253,6 +257,7 @@ def run_task(task: Task) -> FoldResult:
         size=test.size,
         confusion=confusion_matrix(test.labels, outputs.argmax(-1)),
         seconds=time.monotonic() - started,
+        history={key: fitted.history[key] for key in HISTORY},
     )
     result.save(task.result)
     return result
@@ -266,7 +271,8 @@ def _log_to(file: Path) -> Iterator[None]:
         yield
 
 
-def _statistics(dataset: LabelledImages, chosen: np.ndarray) -> SizeStatistics:
+def statistics_of(dataset: LabelledImages, chosen: np.ndarray) -> SizeStatistics:
+    """Returns the size statistics of the images with the indices `chosen`."""
     heights, widths = dataset.heights[chosen], dataset.widths[chosen]
     return SizeStatistics(
         min_height=int(heights.min()),
@@ -278,8 +284,11 @@ def _statistics(dataset: LabelledImages, chosen: np.ndarray) -> SizeStatistics:
     )
 
 
-def _as_ints(size: tuple) -> tuple[int, int]:
-    height, width = size
+def target_pixels(
+    preprocessing: PreprocessingSettings, statistics: SizeStatistics
+) -> tuple[int, int]:
+    """Returns (height, width) as Python's integers."""
+    height, width = target_size(preprocessing, statistics)
     return int(height), int(width)
 
 
@@ -342,7 +351,7 @@ def summary_table(summaries: Sequence[Summary]) -> str:
     header = ["model", "method", "threshold", "folds", "accuracy", "± fold", "95% interval"]
     rows = [
         [
-            summary.setup.model,
+            f"{summary.setup.model} {summary.setup.variant}".strip(),
             summary.setup.method,
             summary.setup.threshold,
             str(summary.folds),

@@ -43,8 +43,8 @@ def make_folds(labels: np.ndarray, groups: Sequence[str], count: int, seed: int)
         members = {group for group, label in zip(groups, labels, strict=True) if label == index}
         if len(members) < count:
             raise InputError(
-                f"class {name} has {len(members)} patients, too few for {count} folds: "
-                f"give --folds {max(len(members), 3)} or fewer"
+                f"class {name} has {len(members)} patients, too few for {count} folds, "
+                "each of which needs one: add images, or ask for fewer folds"
             )
     # Numbers in order of appearance: the folds must not depend on how patients are named.
     # Shuffled here, because StratifiedGroupKFold's own shuffling lost the stratification

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,18 @@ from models.features import CLASSES
 
 @dataclass(frozen=True)
 class Setup:
-    """One bar of the paper's figures 4 and 5: a classifier on images of one preprocessing."""
+    """One bar of the paper's figures 4 and 5: a classifier on images of one preprocessing.
+
+    Attributes:
+        model: svm, mlp or coronet.
+        method, threshold: of `PreprocessingSettings`.
+        variant: what else sets it apart, such as `C = 0.1`; empty if nothing does.
+    """
 
     model: str
     method: str
     threshold: str
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class FoldResult:
         size: (height, width) of the preprocessed images, pixels.
         confusion: counts, `confusion[true][predicted]`, in the order of `CLASSES`.
         seconds: training and prediction.
+        history: training and validation accuracy by epoch.
     """
 
     setup: Setup
@@ -38,6 +46,7 @@ class FoldResult:
     size: tuple[int, int]
     confusion: tuple[tuple[int, ...], ...]
     seconds: float
+    history: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -60,6 +69,7 @@ class FoldResult:
             size=(height, width),
             confusion=tuple(tuple(row) for row in values["confusion"]),
             seconds=values["seconds"],
+            history=values["history"],
         )
 
 

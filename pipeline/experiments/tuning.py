@@ -1,0 +1,87 @@
+"""A run of the pipeline with a Tuner before each Trainer, and what the Tuners found.
+
+The best values reach the Trainer as the Tuner's HyperParameters artifact; what follows is
+the usual run: evaluation, gate, bundle, report.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.hyperparameters import EPOCHS
+from pipeline.experiments.results import markdown_table, write_text
+from pipeline.run_store import latest_run, open_sqlite
+
+RESULTS_FILE = "tuner_results.json"  # TFX's name
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a Tuner.
+
+    Attributes:
+        values: by setting.
+        accuracy: on the eval split, of the epoch whose weights were kept.
+        epochs: how long it was trained; None where every trial trains as long.
+    """
+
+    values: dict[str, Any]
+    accuracy: float
+    epochs: int | None
+
+
+def read_trials(run_folder: Path, model: str) -> list[Trial]:
+    """Returns the trials of `model` in the newest run in `run_folder`, the best first.
+
+    Raises:
+        InputError: there is no run.
+        LookupError: the run has no Tuner for `model`.
+    """
+    results = latest_run(open_sqlite(run_folder)).output(f"Tuner.{model}", "tuner_results")
+    if results is None:
+        raise LookupError(f"the newest run in {run_folder} did not tune {model}")
+    records = json.loads((Path(results.uri) / RESULTS_FILE).read_text(encoding="utf-8"))
+    return sorted(map(_trial, records), key=lambda trial: -trial.accuracy)
+
+
+def _trial(record: dict[str, Any]) -> Trial:
+    bookkeeping = ("trial_id", "score")
+    return Trial(
+        values={
+            key: value
+            for key, value in record.items()
+            if key not in bookkeeping and not key.startswith("tuner/")
+        },
+        accuracy=record["score"],
+        epochs=record.get(EPOCHS),
+    )
+
+
+def trial_table(trials: Sequence[Trial]) -> str:
+    """Returns the trials as a Markdown table, one line a trial."""
+    names = list(trials[0].values)
+    with_epochs = trials[0].epochs is not None
+    rows = [
+        [
+            *(_text(trial.values[name]) for name in names),
+            *([str(trial.epochs)] if with_epochs else []),
+            f"{trial.accuracy:.3f}",
+        ]
+        for trial in trials
+    ]
+    return markdown_table([*names, *(["epochs"] if with_epochs else []), "accuracy"], rows)
+
+
+def _text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def write_trials(run_folder: Path, models: Sequence[str]) -> str:
+    """Writes `tuning.md` into the run's folder, and returns its text."""
+    text = "\n".join(
+        f"## {model}\n\n{trial_table(read_trials(run_folder, model))}" for model in models
+    )
+    write_text(run_folder / "tuning.md", text)
+    return text

@@ -1,0 +1,101 @@
+"""Search spaces, and a search over a small split."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pydantic import ValidationError
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from models.features import IMAGE_XF, LABEL
+from models.hyperparameters import AUGMENTATION_STRENGTH, EPOCHS, with_hyperparameters
+from models.settings import (
+    AugmentationSettings,
+    CoronetSettings,
+    MlpSettings,
+    PreprocessingSettings,
+    SvmSettings,
+    TrainingSettings,
+)
+from models.tuner import PAPER_C, PAPER_EPSILON, search_space, tuner_fn
+
+
+def test_values_go_to_the_settings_that_they_name() -> None:
+    settings = CoronetSettings(training=TrainingSettings(epochs=9))
+    values = {
+        "training.learning_rate": 0.02,
+        "dense_units": 256,
+        AUGMENTATION_STRENGTH: 0.5,
+        EPOCHS: 3,
+        "tuner/bracket": 1,
+    }
+    tuned = with_hyperparameters(settings, values)
+    assert tuned.training == settings.training.model_copy(update={"learning_rate": 0.02})
+    assert (tuned.dense_units, tuned.dropout) == (256, settings.dropout)
+    assert tuned.augmentation == AugmentationSettings(
+        rotation_degrees=10, shift=0.15, shear=0.15, zoom=0.15
+    )
+    assert with_hyperparameters(settings, values, trial=True).training.epochs == 3
+
+
+def test_lists_travel_as_text() -> None:
+    assert with_hyperparameters(MlpSettings(), {"hidden": "[128, 128]"}).hidden == (128, 128)
+
+
+@pytest.mark.parametrize("values", [{"epsilonn": 0.1}, {"c": -1.0}])
+def test_what_the_settings_do_not_take_is_an_error(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        with_hyperparameters(SvmSettings(), values)
+
+
+@pytest.mark.parametrize("settings", [SvmSettings(), MlpSettings(), CoronetSettings()])
+def test_every_value_of_a_search_space_makes_valid_settings(
+    settings: SvmSettings | MlpSettings | CoronetSettings,
+) -> None:
+    space = search_space(settings)
+    assert space.space
+    for one in space.space:
+        for value in (one.random_sample(seed) for seed in range(8)):
+            with_hyperparameters(settings, {one.name: value})
+
+
+@pytest.fixture
+def transformed(tmp_path: Path) -> str:
+    """Transformed examples of 12 images of 8 x 8 pixels, a brightness for each class."""
+    random = np.random.default_rng(0)
+    file = str(tmp_path / "examples.gz")
+    with tf.io.TFRecordWriter(file, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+        for number in range(12):
+            label = number % 4
+            pixels = random.integers(60 * label, 60 * label + 20, (8, 8, 1), np.uint8)
+            example = tf.train.Example()
+            example.features.feature[IMAGE_XF].bytes_list.value.append(
+                tf.io.encode_png(pixels).numpy()
+            )
+            example.features.feature[LABEL].int64_list.value.append(label)
+            writer.write(example.SerializeToString())
+    return file
+
+
+def test_the_svm_is_searched_over_the_papers_grid(tmp_path: Path, transformed: str) -> None:
+    settings = SvmSettings(
+        preprocessing=PreprocessingSettings(size=8),
+        training=TrainingSettings(epochs=2, schedule="constant"),
+    )
+    found = tuner_fn(
+        FnArgs(
+            train_files=[transformed],
+            eval_files=[transformed],
+            working_dir=str(tmp_path / "tuner"),
+            custom_config={"model": "svm", "settings": settings.model_dump_json(), "seed": 1},
+        )
+    )
+    found.tuner.search(**found.fit_kwargs)
+    trials = list(found.tuner.oracle.trials.values())
+    tried = {(trial.hyperparameters["c"], trial.hyperparameters["epsilon"]) for trial in trials}
+    assert tried == set(itertools.product(PAPER_C, PAPER_EPSILON))
+    best = found.tuner.oracle.get_best_trials(1)[0]
+    assert best.score == max(trial.score for trial in trials)
+    assert found.tuner.get_best_hyperparameters()[0].values == best.hyperparameters.values
