@@ -4,7 +4,6 @@ What comes out must be what `coronet run` writes for the same data and settings.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +56,14 @@ def _backend(config: Config, data: Path, root: Path, **parameters: str | float) 
     return LocalBackend(spec, values, root / "artifacts", workers=2)
 
 
-def _examples(folder: Path) -> Iterator[bytes]:
+def _examples(folder: Path) -> list[bytes]:
+    """Returns the records of a split, sorted, each with its features in one order."""
     files = sorted(str(file) for file in folder.iterdir())
-    return iter(sorted(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()))
+    records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+    return sorted(
+        tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+        for record in records
+    )
 
 
 def test_ingestion_and_statistics_run_in_containers(data: Path, tmp_path: Path) -> None:
@@ -129,7 +133,7 @@ def test_examples_are_the_local_runs(both: Both) -> None:
     local = both.local_folder("XrayExampleGen", "examples")
     for split in SPLITS:
         name = f"Split-{split}"
-        assert list(_examples(kubeflow / name)) == list(_examples(local / name))
+        assert _examples(kubeflow / name) == _examples(local / name)
 
 
 @pytest.mark.slow
@@ -137,7 +141,7 @@ def test_transformed_examples_and_schema_are_the_local_runs(both: Both) -> None:
     kubeflow = both.kubeflow.folder("transform", "transformed_examples")
     local = both.local_folder("Transform", "transformed_examples")
     for name in ("Split-train", "Split-eval"):
-        assert list(_examples(kubeflow / name)) == list(_examples(local / name))
+        assert _examples(kubeflow / name) == _examples(local / name)
     schemas = [
         text_format.Parse((folder / "schema.pbtxt").read_text(), schema_pb2.Schema())
         for folder in (
