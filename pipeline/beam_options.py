@@ -55,6 +55,8 @@ _OPEN_ENDED = ("flink", "spark")
 def arguments(settings: BeamSettings) -> list[str]:
     """Returns Beam's arguments for the chosen runner, the user's own options last.
 
+    None for the direct runner without options: those are Beam's defaults.
+
     Raises:
         InputError: an option is unknown, given twice, badly valued or missing, or puts what
             all workers need on this machine's disk.
@@ -66,6 +68,10 @@ def arguments(settings: BeamSettings) -> list[str]:
     if own:
         _check_with_beam(settings)
     _check_needed(settings.runner, own)
+    if settings.runner == "direct" and not settings.options:
+        # Beam's defaults. Given any argument, TFX builds a wheel of itself for the workers
+        # in every Beam node, some seconds each, and here there are no workers.
+        return []
     return [f"--runner={_RUNNERS[settings.runner]}", *_parallelism(settings), *settings.options]
 
 

@@ -63,8 +63,10 @@ class Verdict:
     nodes: tuple[NodeResult, ...]
 
 
-def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
+def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
     """Runs the DAG on the images in `data`, and writes everything below `output`.
+
+    `data` is a folder here or on a filesystem that Beam knows (`gs://`, `s3://`).
 
     Running again with nothing changed takes every node from the cache; after a run that
     was killed, the nodes that had finished are taken from the cache.
@@ -74,7 +76,9 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
         RunFailedError: a node failed for another reason.
     """
     output.mkdir(parents=True, exist_ok=True)
-    output, data = output.resolve(), data.resolve()
+    output = output.resolve()
+    if "://" not in data:
+        data = str(Path(data).resolve())
     with _only_run(output):
         _write(output / "config.yaml", config.to_yaml())
         connection = connection_config(config.metadata, output / METADATA_FILE)
@@ -82,9 +86,9 @@ def run(config: Config, data: Path, output: Path, console: Console) -> Verdict:
         _retire_dead_executions(connection, output / ARTIFACTS)
         pipeline = create_pipeline(
             config,
-            data_root=str(data),
+            data_root=data,
             destination=Destination(root=str(output / ARTIFACTS), push=str(output / PUSH)),
-            context={"data_digest": fingerprint(str(data)), "revision": revision.current()},
+            context={"data_digest": fingerprint(data), "revision": revision.current()},
             metadata=connection,
             beam_args=beam_options.arguments(config.beam),
         )

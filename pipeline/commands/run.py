@@ -19,7 +19,9 @@ LOG = "logs/run.log"
 
 
 def run(
-    data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
+    data: Annotated[
+        str, typer.Option(help="Labelled images: a folder per class, or a CSV beside them.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for everything the run writes.")],
     model: ModelOption = None,
     preset: PresetOption = None,
@@ -40,7 +42,8 @@ def run(
 
     settings = load_settings(model, preset, config, set_, beam_runner)
     console = Console()
-    preflight(str(data), settings.data)
+    for note in preflight(data, settings.data).notes:
+        console.print(note, highlight=False)
 
     with quiet(output / LOG):
         with console.status("loading TFX"):

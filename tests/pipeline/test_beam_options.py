@@ -39,7 +39,9 @@ def _parsed(runner: str, workers: int = 0, options: tuple[str, ...] = ()) -> Pip
 
 
 def test_direct_is_one_process_and_multiprocess_takes_every_core() -> None:
-    direct = _parsed("direct")
+    # Any argument would have TFX build a wheel for workers that are not there.
+    assert arguments(BeamSettings()) == []
+    direct = _parsed("direct", options=("--job_name=coronet",))
     assert direct.view_as(StandardOptions).runner == "DirectRunner"
     assert direct.view_as(DirectOptions).direct_running_mode == "in_memory"
     every_core = _parsed("multiprocess").view_as(DirectOptions)

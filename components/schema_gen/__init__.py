@@ -1,0 +1,1 @@
+"""Brings the curated schema of the raw examples into the pipeline."""
