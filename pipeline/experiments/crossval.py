@@ -237,6 +237,8 @@ def run_task(task: Task) -> FoldResult:
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
         tf.config.threading.set_inter_op_parallelism_threads(task.threads)
+    # A process trains one network after another: being retraced is no cause for warnings.
+    tf.get_logger().setLevel("ERROR")
     keras.utils.clear_session()
     started = time.monotonic()
     images = np.load(task.images, mmap_mode="r", allow_pickle=False)

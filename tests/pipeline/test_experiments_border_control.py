@@ -19,9 +19,9 @@ def test_the_control_finds_what_the_border_gives_away_and_nothing_else() -> None
     labels = np.arange(240) % 4
     images = random.integers(0, 256, (240, 20, 20)).astype(np.uint8)
     folds = make_folds(labels, [str(number) for number in range(240)], 4, 1)
-    nothing = cross_validated_control("noise", border_only(images), labels, folds, 1)
+    nothing = cross_validated_control("noise", border_only(images, 0.15), labels, folds, 1)
     images[:, :3] = (60 * labels)[:, None, None]
-    marked = cross_validated_control("marked", border_only(images), labels, folds, 1)
+    marked = cross_validated_control("marked", border_only(images, 0.15), labels, folds, 1)
     assert marked.right == marked.images == 240
     assert nothing.right < 100  # of 240, with 60 expected by chance
     table = control_table([marked])
