@@ -5,17 +5,26 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.options import (
+    BeamRunnerOption,
+    ConfigOption,
+    PresetOption,
+    SetOption,
+    load_settings,
+)
+from pipeline.commands.run import LOG, NOTHING_PASSED
+
 
 def tune(
-    data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
+    data: Annotated[
+        str, typer.Option(help="Labelled images: a folder per class, or a CSV beside them.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for everything the run writes.")],
     model: Annotated[str, typer.Option(help="svm, mlp, coronet, several with commas, or all.")],
-    preset: Annotated[str | None, typer.Option(help="sample, paper or best.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, such as coronet.training.epochs=5; repeatable."),
-    ] = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    beam_runner: BeamRunnerOption = None,
 ) -> None:
     """Search hyperparameters, then train, evaluate, gate and push with the best.
 
@@ -26,20 +35,23 @@ def tune(
 
     from components.ingestion.preflight import preflight
     from models.features import DISCLAIMER, MODEL_NAMES
-    from pipeline.commands.run import NOTHING_PASSED
-    from pipeline.config import load
     from pipeline.experiments.choices import choose
+    from pipeline.quiet import quiet
 
     names = ",".join(choose("--model", model, MODEL_NAMES))
-    settings = load(preset, config, [*(set_ or []), f"models=[{names}]", f"tune=[{names}]"])
+    overrides = [*(set_ or []), f"tune=[{names}]"]
+    settings = load_settings(names, preset, config, overrides, beam_runner)
     console = Console()
-    preflight(str(data), settings.data)
+    for note in preflight(data, settings.data).notes:
+        console.print(note, highlight=False)
 
-    with console.status("loading TFX"):
-        from pipeline import local_runner
-        from pipeline.experiments.tuning import write_trials
-    verdict = local_runner.run(settings, data, output, console)
-    console.print(write_trials(output, settings.tune), soft_wrap=True, highlight=False)
+    with quiet(output / LOG):
+        with console.status("loading TFX"):
+            from pipeline import local_runner
+            from pipeline.experiments.tuning import write_trials
+        verdict = local_runner.run(settings, data, output, console)
+        trials = write_trials(output, settings.tune)
+    console.print(trials, soft_wrap=True, highlight=False)
     console.print(f"report   {verdict.report}", soft_wrap=True, highlight=False)
     if verdict.pushed is None:
         console.print("verdict  no model passed the gate: nothing was pushed")

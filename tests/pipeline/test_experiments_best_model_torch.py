@@ -3,6 +3,9 @@
 KERAS_BACKEND=torch pytest tests/pipeline/test_experiments_best_model_torch.py
 """
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ torch = pytest.importorskip(
 )
 
 from models.coronet import build_coronet  # noqa: E402
+from pipeline.experiments.best_model import data  # noqa: E402
 from pipeline.experiments.best_model.losses import FeatureHints, cross_entropy, distillation  # noqa: E402
 from pipeline.experiments.best_model.mixing import mix  # noqa: E402
 from pipeline.experiments.best_model.network import Coronet  # noqa: E402
 from pipeline.experiments.best_model.recalibrate import recalibrate  # noqa: E402
+from pipeline.experiments.best_model.train import Job, predict, train  # noqa: E402
 
 
 @pytest.mark.parametrize("size", [200, 64])
@@ -98,3 +103,24 @@ def test_statistics_are_those_of_the_images_and_their_mirror_images() -> None:
     assert normalization.running_var.item() == pytest.approx(unit.var(), rel=1e-2)
     assert normalization.momentum == 0.1
     assert not network.training
+
+
+def test_a_cycle_can_be_left_early_and_taken_up_from_its_weights(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    prepared = data.Prepared(
+        images=random.integers(0, 256, (20, 40, 40)).astype(np.uint8),
+        labels=np.arange(20) % 4,
+        folds=np.repeat([0, 1, 1, 1, 1], 4),
+    )
+    job = Job(Coronet(), size=32, epochs=3, rate=1e-4, weight_decay=0, seed=1, batch=8)
+    job.stop_after = 2
+    before = job.network.dense.weight.detach().clone()
+    train(job, prepared, 0, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    probabilities = predict(job.network, prepared.images[:4], 32)
+    right = (probabilities.argmax(1) == prepared.labels[:4]).mean()
+    assert lines[-1]["val_accuracy"] == pytest.approx(right)
+    assert not torch.equal(job.network.dense.weight, before)
+    saved = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert all(torch.equal(value, saved[key]) for key, value in job.network.state_dict().items())

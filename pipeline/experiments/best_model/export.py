@@ -1,4 +1,4 @@
-"""Step 3, in the project's environment: the trained weights as a Keras CORONet, and a submission.
+"""In the project's environment: the trained weights as a Keras CORONet, and a submission.
 
     python -m pipeline.experiments.best_model.export --weights weights.npz --output coronet.keras
     python -m pipeline.experiments.best_model.export ... --work WORK --submission submission.csv

@@ -1,4 +1,4 @@
-"""Step 1, in the project's environment: preprocess the images once, and assign the folds."""
+"""In the project's environment: preprocess the images once, and assign the folds."""
 
 import argparse
 import csv

@@ -1,4 +1,4 @@
-"""Step 3, in PyTorch's environment: batch-norm statistics of images as they will be served.
+"""In PyTorch's environment: batch-norm statistics of images as they will be served.
 
 While it trains, the network sees shifted, mixed and brightened views, and its moving
 statistics describe those. Taken again over the training images as they are (and mirrored,

@@ -1,4 +1,4 @@
-"""Step 2, in PyTorch's environment: fine-tune the teachers, then train the student.
+"""In PyTorch's environment: fine-tune the teachers, then train the student.
 
 A student run may start from the weights of an earlier one (`--initial`): a restarted
 cosine, on more images or at a larger size.
@@ -44,6 +44,7 @@ class Job:
         teachers: frozen, evaluated at the images' full size.
         imitation: weight of the teachers' soft labels against the labels'.
         hint: weight of the first teacher's features; 0 leaves them out.
+        stop_after: epochs after which the cycle is left; None runs it to its end.
     """
 
     network: nn.Module
@@ -60,6 +61,7 @@ class Job:
     teachers: list[Teacher] = field(default_factory=list)
     imitation: float = 0.0
     hint: float = 0.0
+    stop_after: int | None = None
 
 
 class Batches:
@@ -106,6 +108,7 @@ def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
     indices, validation = prepared.split(fold)
     batches = Batches(prepared, indices, job)
     total = job.epochs * batches.steps_an_epoch
+    last = (job.stop_after or job.epochs) * batches.steps_an_epoch
     network = job.network.to(memory_format=torch.channels_last).train()
     hints = _hints(job, prepared) if job.hint else None
     optimizer = _optimizer(job, hints)
@@ -133,7 +136,7 @@ def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
             (output / "weights.partial").replace(output / "weights.pt")
             network.train()
             losses = []
-        if step == total:
+        if step == last:
             return
 
 
@@ -253,6 +256,7 @@ def _arguments() -> argparse.Namespace:
         role.add_argument("--epochs", type=int, default=epochs)
         role.add_argument("--rate", type=float, default=rate)
         role.add_argument("--weight-decay", type=float, default=decay)
+        role.add_argument("--stop-after", type=int, help="epochs; leaves the cycle early")
         role.add_argument("--seed", type=int, default=0)
         role.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
@@ -271,11 +275,13 @@ def main() -> None:
         rate=arguments.rate,
         weight_decay=arguments.weight_decay,
         seed=arguments.seed,
+        stop_after=arguments.stop_after,
     )
     if arguments.role == "student":
-        job.mixed, job.mixup, job.cutmix = 0.5, 0.4, 1.0
         job.teachers = [_load_teacher(text) for text in arguments.teacher]
         if job.teachers:
+            # A teacher can say what a mixed image shows, so images may be mixed more.
+            job.mixed, job.mixup, job.cutmix = 0.5, 0.4, 1.0
             job.imitation, job.hint = arguments.imitation, arguments.hint
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
