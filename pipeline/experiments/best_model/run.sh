@@ -4,7 +4,7 @@
 #   pipeline/experiments/best_model/run.sh DATA WORK TORCH_PYTHON
 #
 # DATA: folder of cxr4. WORK: folder to write. TORCH_PYTHON: the interpreter of an environment
-# with pipeline/experiments/best_model/requirements.txt. About three hours on two idle cores.
+# with pipeline/experiments/best_model/requirements.txt. Took about an hour of two cores.
 # FOLD=0 trains the validated twin, which leaves one fold of patients out throughout.
 set -eu
 data=$1 work=$2 torch=$3 fold=${FOLD:--1}
