@@ -10,9 +10,8 @@ from setuptools import find_packages, setup
 # editable install, a wheel, a Beam worker and a Kubeflow container.
 setup(
     packages=find_packages(
-        include=["pipeline*", "components*", "models*", "edge*"],
+        include=["pipeline*", "components*", "models*", "edge*", "kubeflow*"],
         exclude=["*.node_modules*"],
-    )
-    + ["kubeflow"],
+    ),
     include_package_data=True,
 )

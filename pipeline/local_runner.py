@@ -146,7 +146,7 @@ def _conclude(
     if name is not None:
         # A cached push does nothing: bring the bundle back if somebody removed it.
         bundle.deploy(pushed.uri, str(output / PUSH))
-    accuracies = {}
+    accuracies: dict[str, float] = {}
     for model in config.models:
         evaluation = finished_run.output(f"Evaluator.{model}", "evaluation")
         assert evaluation is not None
