@@ -47,7 +47,7 @@ class Phantom:
     patient_id: str
 
 
-def write_sample(folder: Path, images: int = 480, seed: int = 2020) -> dict[str, int]:
+def write_sample(folder: Path, images: int = 800, seed: int = 2020) -> dict[str, int]:
     """Writes `images` phantoms and `train.csv` into `folder`; returns the count per class.
 
     The same `images` and `seed` give the same bytes. The folder appears whole or not at
