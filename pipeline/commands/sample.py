@@ -8,7 +8,7 @@ import typer
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is missing.")],
-    images: Annotated[int, typer.Option(help="How many images.", min=40)] = 480,
+    images: Annotated[int, typer.Option(help="How many images.", min=40)] = 800,
     seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 2020,
 ) -> None:
     """Draw synthetic chest phantoms, a labelled data set that needs no download."""
