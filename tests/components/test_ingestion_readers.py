@@ -30,7 +30,7 @@ def png_header(width: int, height: int) -> bytes:
 
 def tinted(grey: np.ndarray) -> np.ndarray:
     """A grey image with the slight tint of a scan, uint8 [H, W, 3]."""
-    rgb = [*np.stack([grey, grey, grey], axis=-1).astype(int), 6, 0, -6]
+    rgb = np.stack([grey, grey, grey], axis=-1) + np.array([6, 0, -6])
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 

@@ -68,7 +68,7 @@ def _examples(folder: Path) -> list[bytes]:
 
 def test_ingestion_and_statistics_run_in_containers(data: Path, tmp_path: Path) -> None:
     backend = _backend(load("sample", overrides=SETTINGS), data, tmp_path)
-    backend.run(only={"xray-example-gen", "statistics-gen"})
+    backend.run(only={"xray-example-gen", "xray-schema-gen", "statistics-gen"})
     command = backend.command_lines["xray-example-gen"]
     assert command[:3] == ["python", "-m", "kubeflow.entrypoint"]
     splits = {
@@ -145,8 +145,8 @@ def test_transformed_examples_and_schema_are_the_local_runs(both: Both) -> None:
     schemas = [
         text_format.Parse((folder / "schema.pbtxt").read_text(), schema_pb2.Schema())
         for folder in (
-            both.kubeflow.folder("schema-gen", "schema"),
-            both.local_folder("SchemaGen", "schema"),
+            both.kubeflow.folder("xray-schema-gen", "schema"),
+            both.local_folder("XraySchemaGen", "schema"),
         )
     ]
     assert schemas[0] == schemas[1]
