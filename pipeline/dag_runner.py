@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
@@ -75,5 +76,7 @@ class ProgressDagRunner(tfx_runner.IrBasedRunner):
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             ).launch()
             # Only an execution that really ran was given a place for its executor's output.
-            cached = execution is not None and not execution.execution_output_uri
+            # A resolver has none either, and looks anew each time.
+            resolves = node.node_info.type.name.endswith(Resolver.__name__)
+            cached = execution is not None and not execution.execution_output_uri and not resolves
             self._finished(NodeResult(name, time.monotonic() - start, cached))
