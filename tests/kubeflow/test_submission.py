@@ -62,7 +62,7 @@ def test_the_same_specification_is_one_version_a_changed_one_is_new(
     server = Server(fake.url)
     first = server.upload(spec)
     assert server.upload(spec) == first
-    spec["root"]["dag"]["tasks"]["schema-gen"]["retryPolicy"]["maxRetryCount"] = 9
+    spec["root"]["dag"]["tasks"]["xray-schema-gen"]["retryPolicy"]["maxRetryCount"] = 9
     second = server.upload(spec)
     assert second[0] == first[0]
     assert second[1] != first[1]
