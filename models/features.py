@@ -38,6 +38,10 @@ EVAL_SPLIT: Final = "eval"
 TEST_SPLIT: Final = "test"
 SPLITS: Final = (TRAIN_SPLIT, EVAL_SPLIT, TEST_SPLIT)
 
+# Files of a Trainer's Model artifact, beside its SavedModel.
+CLASSIFIER_FILE: Final = "classifier.keras"  # the Keras model alone
+DESCRIPTION_FILE: Final = "model.json"  # what it is
+
 # Model outputs, in every signature of every build.
 PROBABILITIES: Final = "probabilities"  # float32 [B, len(CLASSES)], rows sum to 1
 SCORES: Final = "scores"  # float32 [B, len(CLASSES)]: margins (SVM) or log-probabilities

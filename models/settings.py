@@ -8,8 +8,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
-Fraction = float
-
 
 class Settings(BaseModel):
     """Base of every settings section: immutable, and an unknown key is an error."""

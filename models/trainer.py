@@ -12,15 +12,12 @@ from models.calibration import fit_temperature
 from models.callbacks import write_json
 from models.classifier import as_classifier
 from models.data import Split, load_split
-from models.features import CLASSES, EVAL_SPLIT, TRAIN_SPLIT
+from models.features import CLASSES, CLASSIFIER_FILE, DESCRIPTION_FILE, EVAL_SPLIT, TRAIN_SPLIT
 from models.hyperparameters import with_hyperparameters
 from models.preprocessing import resolve, to_unit
 from models.settings import SvmSettings
 from models.signatures import ServingModel, export
 from models.training import Job
-
-CLASSIFIER = "classifier.keras"
-DESCRIPTION = "model.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -60,7 +57,7 @@ def run_fn(fn_args: FnArgs) -> None:
     flip_at_test = settings.training.flip_at_test
     export(ServingModel(classifier, preprocessing, flip_at_test), fn_args.serving_model_dir)
     model_folder = os.path.dirname(fn_args.serving_model_dir)
-    classifier.save(os.path.join(model_folder, CLASSIFIER))
+    classifier.save(os.path.join(model_folder, CLASSIFIER_FILE))
     description: dict[str, Any] = {
         "name": name,
         "classes": list(CLASSES),
@@ -77,7 +74,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "backend": settings.training.backend,
         "seed": config["seed"],
     }
-    write_json(os.path.join(model_folder, DESCRIPTION), description)
+    write_json(os.path.join(model_folder, DESCRIPTION_FILE), description)
     if tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)
 

@@ -15,8 +15,7 @@ from components.candidates import input_key
 from components.evaluation import results
 from components.ingestion.names import printable
 from models.errors import InputError
-from models.features import CLASSES, MODEL_NAMES
-from models.trainer import DESCRIPTION
+from models.features import CLASSES, DESCRIPTION_FILE, MODEL_NAMES
 from pipeline.run_store import latest_run, open_sqlite
 
 REPORT_NODE = "ReportWriter"
@@ -54,7 +53,7 @@ def candidates_of(output: Path) -> list[Candidate]:
             are gone.
     """
     run = latest_run(open_sqlite(output))
-    execution = run.executions().get(REPORT_NODE)
+    execution = run.executions.get(REPORT_NODE)
     if execution is None:
         raise InputError(
             f"the newest run in {output} did not get as far as its report: run it again"
@@ -127,7 +126,9 @@ def _candidate(output: Path, name: str, inputs: dict[str, Any], context: Any) ->
         edge_evaluation=results.load(edge) if edge else None,
         blessed=_blessed(inputs.get(input_key(name, "blessing"))),
         edge_blessed=_blessed(inputs.get(input_key(name, "edge_blessing"))),
-        description=json.loads((Path(uris["model"]) / DESCRIPTION).read_text(encoding="utf-8")),
+        description=json.loads(
+            (Path(uris["model"]) / DESCRIPTION_FILE).read_text(encoding="utf-8")
+        ),
         data_digest=context["data_digest"],
         revision=context["revision"],
     )

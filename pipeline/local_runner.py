@@ -30,6 +30,7 @@ from components.ingestion.fingerprint import fingerprint
 from components.pusher import bundle
 from models.errors import InputError
 from pipeline import beam_options, revision
+from pipeline.atomic import replace_folder, write_text
 from pipeline.config import Config
 from pipeline.dag_runner import NodeResult, ProgressDagRunner
 from pipeline.errors import RunFailedError
@@ -80,7 +81,7 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
     if "://" not in data:
         data = str(Path(data).resolve())
     with _only_run(output):
-        _write(output / "config.yaml", config.to_yaml())
+        write_text(output / "config.yaml", config.to_yaml())
         connection = connection_config(config.metadata, output / METADATA_FILE)
         check_connection(config.metadata, connection)
         _retire_dead_executions(connection, output / ARTIFACTS)
@@ -116,7 +117,7 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
                 raise RunFailedError(f"{begun[-1]} failed: {what}") from error
         finished_run = Run(MetadataStore(connection), run_id)
         verdict = _conclude(finished_run, config, output, results)
-    _write(
+    write_text(
         output / "run.json",
         json.dumps(
             {
@@ -141,7 +142,7 @@ def _conclude(
     pushed = finished_run.output("BundlePusher", "pushed_model")
     assert report is not None
     assert pushed is not None
-    _replace_folder(Path(report.uri), output / REPORT)
+    replace_folder(Path(report.uri), output / REPORT)
     name = pushed.custom_properties["model"].string_value or None
     if name is not None:
         # A cached push does nothing: bring the bundle back if somebody removed it.
@@ -192,17 +193,3 @@ def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: Path) 
             shutil.rmtree(folder)
     if dead:
         store.put_executions(dead)
-
-
-def _replace_folder(source: Path, destination: Path) -> None:
-    staging = destination.with_name(f".{destination.name}.incoming")
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(source, staging)
-    shutil.rmtree(destination, ignore_errors=True)
-    staging.rename(destination)
-
-
-def _write(path: Path, text: str) -> None:
-    staging = path.with_name(f".{path.name}.incoming")
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(path)

@@ -25,7 +25,7 @@ def rebuild_report(output: Path) -> None:
             it is gone.
     """
     run = latest_run(open_sqlite(output))
-    execution = run.executions().get(NODE)
+    execution = run.executions.get(NODE)
     if execution is None:
         raise InputError(
             f"the newest run in {output} did not get as far as its report: run it again"

@@ -1,6 +1,7 @@
 """Reading a run back from ML Metadata: which nodes ran, how they ended, what they wrote."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ml_metadata import MetadataStore
@@ -34,8 +35,9 @@ class Run:
     store: MetadataStore
     run_id: str
 
+    @cached_property
     def executions(self) -> dict[str, mlmd.Execution]:
-        """Returns the latest execution of each node, by node id such as `Trainer.svm`."""
+        """The latest execution of each node, by node id such as `Trainer.svm`; read once."""
         context = self.store.get_context_by_type_and_name(RUN_CONTEXT, self.run_id)
         if context is None:
             raise InputError(f"no run {self.run_id!r} in this ML Metadata store")
@@ -50,7 +52,7 @@ class Run:
 
     def output(self, node: str, key: str) -> mlmd.Artifact | None:
         """Returns the artifact that `node` wrote under `key`, or None where it did not."""
-        execution = self.executions().get(node)
+        execution = self.executions.get(node)
         if execution is None:
             return None
         outputs = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -62,7 +64,7 @@ class Run:
 
     def inputs(self, node: str) -> dict[str, list[mlmd.Artifact]]:
         """Returns the artifacts that `node` read, by input key; empty where it did not run."""
-        execution = self.executions().get(node)
+        execution = self.executions.get(node)
         if execution is None:
             return {}
         found: dict[str, list[mlmd.Artifact]] = {}

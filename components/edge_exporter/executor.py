@@ -14,7 +14,7 @@ from components.edge_exporter.build_request import Request
 from components.edge_exporter.process import run_build
 from components.edge_exporter.settings import EdgeSettings
 from edge.metadata import FILE_NAME
-from models.features import EVAL_SPLIT, TRAIN_SPLIT
+from models.features import CLASSIFIER_FILE, DESCRIPTION_FILE, EVAL_SPLIT, TRAIN_SPLIT
 
 
 class Executor(base_executor.BaseExecutor):
@@ -39,7 +39,7 @@ class Executor(base_executor.BaseExecutor):
             trained, built = Path(scratch, "trained"), Path(scratch, "built")
             for folder in (trained, built):
                 folder.mkdir()
-            for name in ("classifier.keras", "model.json"):
+            for name in (CLASSIFIER_FILE, DESCRIPTION_FILE):
                 fileio.copy(os.path.join(model, name), str(trained / name))
             request = Request(
                 model=str(trained),

@@ -22,7 +22,7 @@ from edge.metadata import (
     SCORES_OUTPUT,
 )
 from models.classifier import TemperatureSoftmax
-from models.features import PROBABILITIES, SCORES
+from models.features import CLASSIFIER_FILE, DESCRIPTION_FILE, PROBABILITIES, SCORES
 from models.preprocessing import ResolvedPreprocessing, preprocess
 
 
@@ -45,9 +45,9 @@ class Trained:
 
 def load(folder: Path) -> Trained:
     """Reads `classifier.keras` and `model.json` from a copy of the Trainer's output."""
-    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     return Trained(
-        network=keras.models.load_model(folder / "classifier.keras", compile=False),
+        network=keras.models.load_model(folder / CLASSIFIER_FILE, compile=False),
         name=description["name"],
         preprocessing=ResolvedPreprocessing.from_dict(description["preprocessing"]),
         flip_at_test=bool(description["flip_at_test"]),

@@ -16,7 +16,7 @@ from components import candidates
 from components.evaluation.results import overall_metrics
 from components.pusher import bundle
 from models.errors import InputError
-from models.features import CLASSES, DISCLAIMER, TRAIN_SPLIT
+from models.features import CLASSES, DESCRIPTION_FILE, DISCLAIMER, TRAIN_SPLIT
 
 BEST = "best"
 
@@ -88,7 +88,7 @@ class Executor(base_executor.BaseExecutor):
             os.path.join(statistics, "FeatureStats.pb"),
             os.path.join(pushed.uri, bundle.STATISTICS),
         )
-        with fileio.open(os.path.join(model_uri, "model.json"), "r") as file:
+        with fileio.open(os.path.join(model_uri, DESCRIPTION_FILE), "r") as file:
             description = json.loads(file.read())
         metrics = {"float": overall_metrics(roles["evaluation"].uri)}
         if "edge_evaluation" in roles:

@@ -18,8 +18,7 @@ from components.evaluation import results
 from components.ingestion import quarantine
 from components.pusher.executor import is_blessed
 from edge.metadata import FILE_NAME as EDGE_METADATA
-from models.features import CLASSES, SPLITS, TRAIN_SPLIT
-from models.trainer import DESCRIPTION
+from models.features import CLASSES, DESCRIPTION_FILE, SPLITS, TRAIN_SPLIT
 
 SHOWN_REFUSALS = 200
 _KINDS = {
@@ -158,7 +157,7 @@ def _model(name: str, roles: Mapping[str, Artifact]) -> ModelContent:
     folder = roles["model"].uri if "model" in roles else None
     return ModelContent(
         name=name,
-        description=_json(folder, DESCRIPTION) if folder else {},
+        description=_json(folder, DESCRIPTION_FILE) if folder else {},
         history=_json(roles["model_run"].uri, "history.json") if "model_run" in roles else {},
         float_build=_build(roles, "evaluation", "blessing"),
         edge_build=_build(roles, "edge_evaluation", "edge_blessing"),

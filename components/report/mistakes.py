@@ -14,9 +14,12 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils, path_utils
 
+import models.classifier  # noqa: F401  registers the layers that a classifier is read with
 from components.report.saliency import GradCam, has_feature_maps
 from models.features import (
     CLASSES,
+    CLASSIFIER_FILE,
+    DESCRIPTION_FILE,
     FILENAME,
     IMAGE,
     LABEL,
@@ -26,7 +29,6 @@ from models.features import (
     TEST_SPLIT,
 )
 from models.preprocessing import ResolvedPreprocessing, preprocess_encoded, to_unit
-from models.trainer import CLASSIFIER, DESCRIPTION
 
 SEARCHED_IMAGES = 2000
 SHOWN_MISTAKES = 8
@@ -132,7 +134,7 @@ def _describe(
 ) -> Iterator[Mistake]:
     if not len(chosen):
         return
-    with fileio.open(os.path.join(model_folder, DESCRIPTION), "r") as file:
+    with fileio.open(os.path.join(model_folder, DESCRIPTION_FILE), "r") as file:
         preprocessing = json.loads(file.read())["preprocessing"]
     model_images = preprocess_encoded(
         tf.constant([images[index].encoded for index in chosen]),
@@ -156,7 +158,7 @@ def _describe(
 def _saliency(
     model_folder: str, model_images: np.ndarray, classes: np.ndarray
 ) -> Sequence[np.ndarray | None]:
-    path = io_utils.ensure_local(os.path.join(model_folder, CLASSIFIER))
+    path = io_utils.ensure_local(os.path.join(model_folder, CLASSIFIER_FILE))
     classifier = keras.models.load_model(path, compile=False)
     if not has_feature_maps(classifier):
         return [None] * len(classes)

@@ -34,6 +34,7 @@ def check(
 
     from components.ingestion.refusals import listing
     from models.features import DISCLAIMER
+    from pipeline.atomic import write_text
 
     # TFDV's own use of deprecated TensorFlow is nothing that a user could change.
     for library in ("tensorflow", "apache_beam", "absl"):
@@ -44,9 +45,7 @@ def check(
     with console.status(f"reading {folder}"):
         result = checking.check(bundle, folder, max_bad, max_unfamiliar)
     if details is not None:
-        staging = details.with_name(f".{details.name}.incoming")
-        staging.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-        staging.replace(details)
+        write_text(details, json.dumps(result.to_dict(), indent=2) + "\n")
 
     console.print(f"images      {result.images} readable, {len(result.refused)} refused")
     if result.refused:
