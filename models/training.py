@@ -18,9 +18,7 @@ from models.mlp import HalfSquaredError
 from models.optimization import build_optimizer
 from models.settings import ClassifierSettings, MlpSettings, SvmSettings, TrainingSettings
 from models.svm import OneAgainstAllHinge, decaying_step
-
-# Rows that the SVM handles in one call of the compiled function.
-_MOST_STEPS_PER_EXECUTION = 64
+from models.svm_steps import ROWS_AT_A_TIME, RowByRow
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def fit(job: Job, training_split: Split, evaluation_split: Split) -> Fitted:
     steps = steps_per_epoch(len(training_split), training.batch_size)
     keras.utils.set_random_seed(job.seed)
     tf.config.experimental.enable_op_determinism()
-    with _strategy_scope():
+    with _strategy_scope(job.settings):
         network = compiled_network(job.settings, training_split.size, steps)
     averaged = AveragedWeights() if training.ema_momentum else None
     best = SaveBest(training.save_best, averaged)
@@ -132,12 +130,11 @@ def compiled_network(
         network = build_network(settings, size)
     finally:
         keras.config.set_dtype_policy(policy)
-    steps_per_execution = 1
     if isinstance(settings, SvmSettings):
         rate = decaying_step(settings.epsilon, steps_per_epoch)
         optimizer, loss = keras.optimizers.SGD(rate), OneAgainstAllHinge(settings.c)
-        if keras.backend.backend() == "tensorflow":
-            steps_per_execution = _largest_divisor(steps_per_epoch, _MOST_STEPS_PER_EXECUTION)
+        if _takes_rows():
+            network = RowByRow(network, settings.training.epochs)
     else:
         optimizer = build_optimizer(settings.training, steps_per_epoch)
         if isinstance(settings, MlpSettings):
@@ -149,7 +146,6 @@ def compiled_network(
         optimizer,
         loss,
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        steps_per_execution=steps_per_execution,
     )
     optimizer.build(network.trainable_variables)
     return network
@@ -158,20 +154,24 @@ def compiled_network(
 def _effective(settings: ClassifierSettings) -> TrainingSettings:
     """The training settings as they are used: the SVM takes one image a step (eq. 3.1)."""
     if isinstance(settings, SvmSettings):
-        return settings.training.model_copy(update={"batch_size": 1})
+        batch_size = ROWS_AT_A_TIME if _takes_rows() else 1
+        return settings.training.model_copy(update={"batch_size": batch_size})
     return settings.training
 
 
-def _strategy_scope():
+def _takes_rows() -> bool:
+    """Whether this backend has a faster way than batches of one image (`models.svm_steps`)."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def _strategy_scope(settings: ClassifierSettings):
     """Copies the model to every GPU where TensorFlow has several."""
     several = len(tf.config.list_logical_devices("GPU")) > 1
-    if several and keras.backend.backend() == "tensorflow":
+    # Each step of the SVM starts from where the one before it ended: it cannot be shared out.
+    shared = several and not isinstance(settings, SvmSettings)
+    if shared and keras.backend.backend() == "tensorflow":
         return tf.distribute.MirroredStrategy().scope()
     return nullcontext()
-
-
-def _largest_divisor(number: int, most: int) -> int:
-    return next(divisor for divisor in range(most, 0, -1) if number % divisor == 0)
 
 
 def _key(job: Job, training_split: Split, evaluation_split: Split) -> str:

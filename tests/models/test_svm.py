@@ -8,6 +8,7 @@ from sklearn.linear_model import SGDClassifier
 from models.data import Split
 from models.settings import AugmentationSettings, SvmSettings, TrainingSettings
 from models.svm import OneAgainstAllHinge, build_svm, decaying_step
+from models.svm_steps import RowByRow, step_by_step
 from models.training import Job, compiled_network, fit
 
 C, EPSILON, EPOCHS = 0.1, 0.01, 5
@@ -67,6 +68,60 @@ def test_an_epoch_of_single_images_follows_the_equations() -> None:
     expected = _by_the_equations(images.reshape(40, 12), labels, EPSILON, kernel, bias)
     for found, by_hand in zip(network.get_weights(), expected, strict=True):
         np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_steps_in_one_call_follow_the_equations() -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((40, 3, 4, 1)), rng.integers(0, 4, 40)
+    kernel, bias = rng.normal(0, 0.3, (12, 4)), rng.normal(0, 0.3, 4)
+    arrays = (kernel, bias, images, np.eye(4)[labels], np.ones(40), np.array(EPSILON))
+    found = step_by_step(*(array.astype(np.float32) for array in arrays), c=C, epochs=EPOCHS)
+    expected = _by_the_equations(images.reshape(40, 12), labels, EPSILON, kernel, bias)
+    for ours, by_hand in zip(found[:2], expected, strict=True):
+        np.testing.assert_allclose(ours, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_a_point_on_its_margin_only_shrinks_in_one_call_too() -> None:
+    one = np.ones((1, 1), np.float32)
+    arrays = (one, np.zeros(1, np.float32), one, one, one[0], np.array(0.5))
+    found = step_by_step(*arrays, c=C, epochs=EPOCHS)
+    np.testing.assert_allclose([found[0].item(), found[1].item()], [0.9, 0.0])
+
+
+def test_rows_in_one_call_are_keras_steps_of_one_image() -> None:
+    """Weights, loss, accuracy and the rate's decay, with images of unequal weight."""
+    rng = np.random.default_rng(4)
+    images = rng.random((30, 3, 4, 1), np.float32)
+    labels = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 30)]
+    weights = rng.uniform(0.2, 3, 30).astype(np.float32)
+    start = [rng.normal(0, 0.3, (12, 4)), rng.normal(0, 0.3, 4)]
+
+    def after_two_epochs(network: keras.Model, batch_size: int) -> tuple[list, dict]:
+        network.set_weights(start)
+        network.compile(
+            keras.optimizers.SGD(decaying_step(EPSILON, 30 // batch_size)),
+            OneAgainstAllHinge(C),
+            metrics=["accuracy"],
+        )
+        history = network.fit(
+            images,
+            labels,
+            sample_weight=weights,
+            batch_size=batch_size,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+        )
+        return network.get_weights(), history.history
+
+    expected, expected_history = after_two_epochs(build_svm((3, 4), epochs=EPOCHS), 1)
+    rows = RowByRow(build_svm((3, 4), epochs=EPOCHS), EPOCHS)
+    found, history = after_two_epochs(rows, 10)
+    for ours, keras_own in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-6)
+    assert history.keys() == expected_history.keys()
+    for name, values in history.items():
+        np.testing.assert_allclose(values, expected_history[name], rtol=1e-5)
 
 
 def test_epsilon_is_divided_by_the_number_of_the_epoch() -> None:
