@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,8 +52,18 @@ Float32 sums in another order differ by about 1e-6 on these networks.
 """
 
 
-def train(job: Job, training_split: Split, evaluation_split: Split) -> tuple[keras.Model, Fitted]:
+def train(
+    job: Job,
+    training_split: Split,
+    evaluation_split: Split,
+    initial_weights: Sequence[np.ndarray] | None = None,
+) -> tuple[keras.Model, Fitted]:
     """Trains on the backend that the settings name.
+
+    Args:
+        job: what to train.
+        training_split, evaluation_split: the images.
+        initial_weights: see `models.training.fit`; on this process's backend only.
 
     Returns:
         The network in float32 with its best weights, on this process's backend, and what
@@ -64,10 +75,12 @@ def train(job: Job, training_split: Split, evaluation_split: Split) -> tuple[ker
     """
     backend = job.settings.training.backend
     if backend == keras.backend.backend():
-        fitted = fit(job, training_split, evaluation_split)
+        fitted = fit(job, training_split, evaluation_split, initial_weights)
         network = build_network(job.settings, training_split.size)
         network.set_weights(fitted.weights)
         return network, fitted
+    if initial_weights is not None:
+        raise ValueError(f"initial weights are for {keras.backend.backend()}, not for {backend}")
     if importlib.util.find_spec(backend) is None:
         raise InputError(
             f"{job.name}.training.backend is {backend}, which is not installed: "

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -58,11 +59,21 @@ class Fitted:
     history: dict[str, list[float]] = field(default_factory=dict)
 
 
-def fit(job: Job, training_split: Split, evaluation_split: Split) -> Fitted:
+def fit(
+    job: Job,
+    training_split: Split,
+    evaluation_split: Split,
+    initial_weights: Sequence[np.ndarray] | None = None,
+) -> Fitted:
     """Trains in this process, with the Keras backend that is loaded.
 
     The same job on the same data gives the same weights on a CPU, whether or not it was
     interrupted on the way.
+
+    Args:
+        job: what to train.
+        training_split, evaluation_split: the images.
+        initial_weights: in the order of the network's `weights`; None draws them.
 
     Raises:
         InputError: the loss was never finite, or the network cannot be built so.
@@ -73,6 +84,8 @@ def fit(job: Job, training_split: Split, evaluation_split: Split) -> Fitted:
     tf.config.experimental.enable_op_determinism()
     with _strategy_scope(job.settings):
         network = compiled_network(job.settings, training_split.size, steps)
+    if initial_weights is not None:
+        network.set_weights(initial_weights)
     averaged = AveragedWeights() if training.ema_momentum else None
     best = SaveBest(training.save_best, averaged)
     log = RunLog(job.run_folder, job.name, training.epochs, len(training_split), best)

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.progress import shown
+from pipeline.commands.run import LOG
+
 
 def crossval(
     data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
@@ -26,38 +29,40 @@ def crossval(
     Stopped and started again, it trains only the folds that are missing.
     """
     import os
+    from functools import partial
 
     from rich.console import Console
-    from rich.progress import Progress
 
     from models.features import MODEL_NAMES
     from pipeline.config import load
     from pipeline.experiments.choices import choose
+    from pipeline.quiet import quiet
 
     settings = load(preset, config, list(set_ or []))
     names = choose("--model", model, MODEL_NAMES)
     chosen_methods = choose("--methods", methods, ("A", "B", "C", "D"))
     chosen_thresholds = choose("--thresholds", thresholds, ("max", "min", "preset"))
     console = Console()
-    with console.status("loading TensorFlow"):
-        from pipeline.experiments import crossval as experiment
-        from pipeline.experiments.dataset import read_labelled_images
+    with quiet(output / LOG):
+        with console.status("loading TensorFlow"):
+            from pipeline.experiments import crossval as experiment
+            from pipeline.experiments.dataset import read_labelled_images
 
-    dataset = read_labelled_images(str(data), settings.data)
-    chosen = experiment.variants(
-        {name: settings.classifier(name) for name in names}, chosen_methods, chosen_thresholds
-    )
-    with Progress(console=console) as progress:
-        bar = progress.add_task("folds", total=len(chosen) * folds)
-        results = experiment.cross_validate(
-            dataset,
-            chosen,
-            folds,
-            settings.seed,
-            output,
-            workers or os.cpu_count() or 1,
-            lambda result, done, count: progress.update(bar, completed=done, total=count),
+        with console.status("reading the images"):
+            dataset = read_labelled_images(str(data), settings.data)
+        chosen = experiment.variants(
+            {name: settings.classifier(name) for name in names}, chosen_methods, chosen_thresholds
         )
-    summaries = experiment.write_report(results, output)
+        with shown(console) as show:
+            results = experiment.cross_validate(
+                dataset,
+                chosen,
+                folds,
+                settings.seed,
+                output,
+                workers or os.cpu_count() or 1,
+                partial(show, "folds"),
+            )
+        summaries = experiment.write_report(results, output)
     console.print(experiment.summary_table(summaries), soft_wrap=True, highlight=False)
     console.print(f"tables and figures: {output}", soft_wrap=True, highlight=False)

@@ -6,22 +6,28 @@ An output folder holds:
 
     folds/<key>.json         one fold's result; an experiment that is run again, or goes on
                              after it was stopped, trains only what is missing
-    images/<key>.npy         preprocessed images, which folds share
+    images/<key>.npy         preprocessed images, which folds and classifiers share
+    spans/<key>.npz          the same in the coordinates of `pipeline.experiments.span`, in
+                             which the SVM and the MLP are trained
+    runs/<key>/              log and history of each training
     crossval.json, crossval.md
     accuracy_<model>.png     mean accuracy by method and threshold
     confusion_<model>.png    one confusion matrix a method and threshold
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +40,7 @@ from models.preprocessing import (
     target_size,
 )
 from models.settings import ClassifierSettings, PreprocessingSettings
+from pipeline.experiments import span
 from pipeline.experiments.dataset import LabelledImages
 from pipeline.experiments.figures import accuracy_bars, confusion_matrices
 from pipeline.experiments.folds import Fold, make_folds
@@ -43,12 +50,18 @@ from pipeline.experiments.results import (
     Summary,
     confusion_matrix,
     markdown_table,
+    size_text,
     summarize,
     write_text,
 )
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from models.training import Job
+
+FORMAT = 2
 """Part of every key: raise it when the same settings would give another result."""
+
+_DECODED_AT_A_TIME = 64
 
 HISTORY = ("epoch", "accuracy", "val_accuracy")
 """What a fold's result keeps of the training's history."""
@@ -75,7 +88,9 @@ class Task:
         setup, fold: name the result.
         settings: JSON of the classifier's settings.
         seed: of the training.
+        preprocessing: how the images came about.
         images, labels: `.npy` files, uint8 [N, H, W, 1] and int64 [N].
+        span: `.npz` file of the images' coordinates; None trains on pixels.
         parts: indices for training, validation and test.
         run_folder: for the training's log.
         result: JSON file to write.
@@ -86,12 +101,42 @@ class Task:
     fold: int
     settings: str
     seed: int
+    preprocessing: ResolvedPreprocessing
     images: Path
     labels: Path
+    span: Path | None
     parts: Fold
     run_folder: Path
     result: Path
     threads: int
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Images are being decoded and preprocessed: `done` of `count` sets are."""
+
+    done: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """Folds are being trained.
+
+    Attributes:
+        result: the latest; None before the first.
+        done: how many results are in, those found on disk included.
+        count: of how many.
+        seconds_left: estimated from the trainings so far; None before the first.
+    """
+
+    result: FoldResult | None
+    done: int
+    count: int
+    seconds_left: float | None
+
+
+Progress = Preparing | Training
 
 
 def variants(
@@ -127,7 +172,7 @@ def cross_validate(
     seed: int,
     output: Path,
     workers: int,
-    progress: Callable[[FoldResult, int, int], None] = lambda result, done, count: None,
+    progress: Callable[[Progress], None] = lambda progress: None,
     only: int | None = None,
 ) -> list[FoldResult]:
     """Trains and tests each variant on each fold; results on disk are taken as they are.
@@ -139,7 +184,7 @@ def cross_validate(
         seed: of folds and trainings.
         output: folder of the experiment.
         workers: processes at a time.
-        progress: called with each result as it comes, how many are in, and of how many.
+        progress: told how far it is, before the first training and after each.
         only: run this many of the folds; 1 is the paper's single hold-out. None runs all.
 
     Raises:
@@ -153,33 +198,46 @@ def cross_validate(
         for variant in chosen
         for number, fold in enumerate(parts[:only])
     ]
-    done = 0
-    waiting = []
-    for task in tasks:
-        if task.result.is_file():
-            done += 1
-            progress(FoldResult.load(task.result), done, len(tasks))
-        else:
-            waiting.append(task)
-    for result in _run(waiting, workers):
-        done += 1
-        progress(result, done, len(tasks))
-    return [FoldResult.load(task.result) for task in tasks]
+    waiting = [task for task in tasks if not task.result.is_file()]
+    results = {task.result: FoldResult.load(task.result) for task in tasks if task.result.is_file()}
+    found = len(results)
+    _prepare(dataset, waiting, lambda done, count: progress(Preparing(done, count)))
+    started = time.monotonic()
+    progress(Training(None, found, len(tasks), None))
+    for result, file in _run(waiting, workers):
+        results[file] = result
+        each = (time.monotonic() - started) / (len(results) - found)
+        left = each * (len(tasks) - len(results))
+        progress(Training(result, len(results), len(tasks), left))
+    return [results[task.result] for task in tasks]
 
 
-def _run(tasks: Sequence[Task], workers: int) -> Iterator[FoldResult]:
+def _run(tasks: Sequence[Task], workers: int) -> Iterator[tuple[FoldResult, Path]]:
     """Runs the tasks in processes of their own, which TensorFlow needs to share a machine."""
     if not tasks:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(run_task, task) for task in tasks]
+    count = min(workers, len(tasks))
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent) as pool:
+        futures = {pool.submit(run_task, task): task for task in tasks}
         try:
             for future in as_completed(futures):
-                yield future.result()
+                yield future.result(), futures[future].result
         finally:
             # After an error nobody wants the rest, and each of them may take hours.
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is gone: after SIGKILL, nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # it was spawned
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _task(
@@ -210,13 +268,16 @@ def _task(
         "seed": seed,
     }
     key = _digest(identity)
+    images = _digest({"data": dataset.digest, "preprocessing": resolved.to_dict()})
     return Task(
         setup=variant.setup,
         fold=number,
         settings=settings,
         seed=seed,
-        images=_preprocessed(dataset, resolved, output),
+        preprocessing=resolved,
+        images=output / "images" / f"{images}.npy",
         labels=labels,
+        span=output / "spans" / f"{images}.npz" if span.holds_for(variant.settings) else None,
         parts=fold,
         run_folder=output / "runs" / key,
         result=output / "folds" / f"{key}.json",
@@ -243,26 +304,44 @@ def run_task(task: Task) -> FoldResult:
     started = time.monotonic()
     images = np.load(task.images, mmap_mode="r", allow_pickle=False)
     labels = np.load(task.labels, allow_pickle=False)
-    training, validation, test = (
-        Split(np.asarray(images[part]), labels[part])
-        for part in (task.parts.train, task.parts.validation, task.parts.test)
-    )
     name = task.setup.model
     settings = SETTINGS[name].model_validate_json(task.settings)
     job = Job(name, settings, task.seed, run_folder=str(task.run_folder))
+    initial_weights = None
+    vectors = images
+    if task.span is not None:
+        known = span.Span.load(task.span)
+        initial_weights = _projected_start(job, known, images)
+        vectors = known.coordinates
+    training, validation, test = (
+        Split(np.asarray(vectors[part]), labels[part])
+        for part in (task.parts.train, task.parts.validation, task.parts.test)
+    )
     with _log_to(task.run_folder / "training.log"):
-        network, fitted = train(job, training, validation)
+        network, fitted = train(job, training, validation, initial_weights)
     outputs = network.predict(test.images / np.float32(255), batch_size=64, verbose=0)
     result = FoldResult(
         setup=task.setup,
         fold=task.fold,
-        size=test.size,
+        size=(task.preprocessing.height, task.preprocessing.width),
         confusion=confusion_matrix(test.labels, outputs.argmax(-1)),
         seconds=time.monotonic() - started,
         history={key: fitted.history[key] for key in HISTORY},
     )
     result.save(task.result)
     return result
+
+
+def _projected_start(job: Job, known: span.Span, images: np.ndarray) -> list[np.ndarray]:
+    """Returns the weights that training on the pixels would begin with, in the coordinates."""
+    import keras
+
+    from models.classifier import build_network
+
+    height, width = images.shape[1:3]
+    keras.utils.set_random_seed(job.seed)
+    first, *others = build_network(job.settings, (height, width)).get_weights()
+    return [known.project(images, first), *others]
 
 
 @contextlib.contextmanager
@@ -294,19 +373,34 @@ def target_pixels(
     return int(height), int(width)
 
 
-def _preprocessed(dataset: LabelledImages, resolved: ResolvedPreprocessing, output: Path) -> Path:
-    """Returns the file of the preprocessed images, which it writes if it is not there yet."""
+def _prepare(
+    dataset: LabelledImages, tasks: Sequence[Task], progress: Callable[[int, int], None]
+) -> None:
+    """Writes the images and coordinates that the tasks need and that are not there yet."""
+    images = {task.images: task.preprocessing for task in tasks if not task.images.is_file()}
+    spans = {task.span: task.images for task in tasks if task.span and not task.span.is_file()}
+    count = len(images) + len(spans)
+    for done, (file, resolved) in enumerate(images.items()):
+        progress(done, count)
+        _save_array(file, preprocessed(dataset, resolved))
+    for done, (file, source) in enumerate(spans.items(), start=len(images)):
+        progress(done, count)
+        span.span_of(np.load(source, mmap_mode="r", allow_pickle=False)).save(file)
+
+
+def preprocessed(dataset: LabelledImages, resolved: ResolvedPreprocessing) -> np.ndarray:
+    """Returns the images of `dataset`, uint8 [N, height, width, 1]."""
     import tensorflow as tf
 
-    key = _digest({"data": dataset.digest, "preprocessing": resolved.to_dict()})
-    file = output / "images" / f"{key}.npy"
-    if not file.is_file():
-        graph = tf.function(
-            lambda encoded: preprocess_encoded(encoded, resolved),
-            input_signature=[tf.TensorSpec([None], tf.string)],
-        )
-        _save_array(file, graph(tf.constant(dataset.encoded)).numpy())
-    return file
+    graph = tf.function(
+        functools.partial(preprocess_encoded, resolved=resolved),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    parts = [
+        graph(tf.constant(dataset.encoded[start : start + _DECODED_AT_A_TIME])).numpy()
+        for start in range(0, len(dataset), _DECODED_AT_A_TIME)
+    ]
+    return np.concatenate(parts)
 
 
 def _save_array(file: Path, array: np.ndarray) -> None:
@@ -350,12 +444,22 @@ def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
 
 def summary_table(summaries: Sequence[Summary]) -> str:
     """Returns the summaries as a Markdown table, one line a setup."""
-    header = ["model", "method", "threshold", "folds", "accuracy", "± fold", "95% interval"]
+    header = [
+        "model",
+        "method",
+        "threshold",
+        "pixels",
+        "folds",
+        "accuracy",
+        "± fold",
+        "95% interval",
+    ]
     rows = [
         [
             f"{summary.setup.model} {summary.setup.variant}".strip(),
             summary.setup.method,
             summary.setup.threshold,
+            size_text(summary.sizes),
             str(summary.folds),
             f"{summary.mean:.3f}",
             f"{summary.deviation:.3f}",

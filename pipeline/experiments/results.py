@@ -80,6 +80,8 @@ class Summary:
     Attributes:
         setup: what was trained.
         folds: how many folds are in.
+        sizes: (height, width) of the images, pixels; several where the folds' own training
+            images gave several.
         mean: of the folds' accuracies.
         deviation: sample standard deviation of the folds' accuracies; 0 for one fold.
         low, high: Wilson interval (95%) of the accuracy over all tested images.
@@ -90,6 +92,7 @@ class Summary:
 
     setup: Setup
     folds: int
+    sizes: tuple[tuple[int, int], ...]
     mean: float
     deviation: float
     low: float
@@ -97,6 +100,11 @@ class Summary:
     recall: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
     seconds: float
+
+
+def size_text(sizes: Iterable[tuple[int, int]]) -> str:
+    """Returns the sizes as a person writes them, width first."""
+    return ", ".join(f"{width} x {height}" for height, width in sorted(sizes))
 
 
 def summarize(results: Sequence[FoldResult]) -> list[Summary]:
@@ -111,6 +119,7 @@ def summarize(results: Sequence[FoldResult]) -> list[Summary]:
             Summary(
                 setup=setup,
                 folds=len(own),
+                sizes=tuple(dict.fromkeys(result.size for result in own)),
                 mean=float(accuracies.mean()),
                 deviation=float(accuracies.std(ddof=1)) if len(own) > 1 else 0.0,
                 low=interval.low,
