@@ -174,10 +174,14 @@ class CoronetSettings(ClassifierSettings):
         dense_units: width of the dense layer before the softmax (the paper: 256, then 1024).
         dropout: share of that layer's units dropped while training.
         l2: weight decay of the convolution kernels, as a loss term.
+        pretrained: Keras file of this network, trained elsewhere, which the Trainer takes in
+            place of training one; everything after the Trainer, the gate included, is as ever.
+            The test split must not hold images that it was trained on: see `data.split_file`.
     """
 
     dense_units: PositiveInt = 1024
     dropout: float = Field(default=0.5, ge=0, lt=1)
     l2: float = Field(default=0.0, ge=0)
+    pretrained: str = ""
     training: TrainingSettings = TrainingSettings()
     augmentation: AugmentationSettings = AugmentationSettings()

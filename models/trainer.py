@@ -15,7 +15,8 @@ from models.data import Split, load_split
 from models.features import CLASSES, CLASSIFIER_FILE, DESCRIPTION_FILE, EVAL_SPLIT, TRAIN_SPLIT
 from models.hyperparameters import with_hyperparameters
 from models.preprocessing import resolve, to_unit
-from models.settings import SvmSettings
+from models.pretrained import load_pretrained
+from models.settings import CoronetSettings, SvmSettings
 from models.signatures import ServingModel, export
 from models.training import Job
 
@@ -29,7 +30,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: of TFX. In `custom_config`, `model`: svm, mlp or coronet; `settings`: JSON
-            of that classifier's settings, preprocessing included; `seed`: int. Values in
+            of that classifier's settings, preprocessing included; `seed`: int;
+            `pretrained_digest`: of the file that those settings may name. Values in
             `hyperparameters`, which a Tuner found, go over the settings.
 
     Raises:
@@ -47,7 +49,10 @@ def run_fn(fn_args: FnArgs) -> None:
     evaluation_split = load_split(fn_args.eval_files, EVAL_SPLIT)
     checkpoints = _checkpoint_folder(fn_args.model_run_dir)
     job = Job(name, settings, config["seed"], fn_args.model_run_dir, checkpoints)
-    network, fitted = train(job, training_split, evaluation_split)
+    if isinstance(settings, CoronetSettings) and settings.pretrained:
+        network, fitted = load_pretrained(settings, training_split.size)
+    else:
+        network, fitted = train(job, training_split, evaluation_split)
 
     temperature = None
     if isinstance(settings, SvmSettings):
@@ -69,9 +74,10 @@ def run_fn(fn_args: FnArgs) -> None:
         "training_images_per_class": dict(zip(CLASSES, training_split.class_counts, strict=True)),
         "evaluation_images": len(evaluation_split),
         "best_epoch": fitted.best_epoch,
-        "epochs": len(fitted.history["epoch"]),
+        "epochs": len(fitted.history.get("epoch", [])),
         "images_per_second": round(fitted.images_per_second, 2),
         "backend": settings.training.backend,
+        "pretrained": config.get("pretrained_digest", ""),
         "seed": config["seed"],
     }
     write_json(os.path.join(model_folder, DESCRIPTION_FILE), description)

@@ -1,5 +1,6 @@
 """The DAG, written once: the local runner and Kubeflow both run what is built here."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.io import fileio
 from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.types import BaseChannel
 
@@ -21,8 +23,9 @@ from components.pusher.executor import BEST
 from components.report.component import ReportWriter
 from components.resolver.strategy import PrecedingBlessedModelStrategy
 from components.schema_gen.component import XraySchemaGen
+from models.errors import InputError
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
-from models.settings import PreprocessingSettings
+from models.settings import CoronetSettings, PreprocessingSettings
 from pipeline.config import Config
 
 
@@ -68,7 +71,7 @@ def create_pipeline(
     ingestion = XrayExampleGen(
         data_root=data_root,
         settings_json=config.data.model_dump_json(),
-        data_fingerprint=context["data_digest"],
+        data_fingerprint=context["data_digest"] + _content(config.data.split_file),
     )
     examples = ingestion.outputs["examples"]
     schema = XraySchemaGen()
@@ -162,6 +165,7 @@ def _classifier(
 ) -> tuple[list[BaseNode], dict[str, BaseChannel]]:
     """Returns the nodes of classifier `name`, and its outputs by role."""
     transformed = transform.outputs["transformed_examples"]
+    settings = config.classifier(name)
     training = {
         "examples": transformed,
         "transform_graph": transform.outputs["transform_graph"],
@@ -170,10 +174,13 @@ def _classifier(
         "eval_args": tfx.proto.EvalArgs(splits=[EVAL_SPLIT]),
         "custom_config": {
             "model": name,
-            "settings": config.classifier(name).model_dump_json(),
+            "settings": settings.model_dump_json(),
             "seed": config.seed,
         },
     }
+    if isinstance(settings, CoronetSettings) and settings.pretrained:
+        # Of the cache's key: the path may stay where the file does not.
+        training["custom_config"]["pretrained_digest"] = _content(settings.pretrained)
     tuner = None
     if name in config.tune:
         tuner = tfx.components.Tuner(tuner_fn="models.tuner.tuner_fn", **training).with_id(
@@ -215,6 +222,24 @@ def _classifier(
     resolvers = [baseline] if baseline else []
     tuners = [tuner] if tuner is not None else []
     return [*tuners, trainer, *resolvers, evaluator, exporter, edge_evaluator], outputs
+
+
+def _content(path: str) -> str:
+    """Returns a digest of a file that a setting names, or nothing for no file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not path:
+        return ""
+    digest = hashlib.sha256()
+    try:
+        with fileio.open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return digest.hexdigest()
 
 
 def _baseline(name: str, trainer: tfx.components.Trainer) -> tfx.dsl.Resolver:

@@ -33,6 +33,7 @@ from components.ingestion.reading import Reading
 from components.ingestion.references import Reference
 from components.ingestion.refusals import Reason, Refusal, listing
 from components.ingestion.settings import DataSettings
+from components.ingestion.split_table import read_split_table
 from components.ingestion.splits import assign, split_key, spread
 from models import features
 from models.errors import InputError
@@ -227,6 +228,7 @@ class _WriteShard(beam.DoFn):
         self._left_out = frozenset(refusal.path for refusal in resolution.refused)
         self._same_split = resolution.same_split
         self._settings = settings
+        self._given = read_split_table(settings.split_file) if settings.split_file else None
         self._shards = shards
         self._workspace = workspace
         self._folders = folders
@@ -254,6 +256,14 @@ class _WriteShard(beam.DoFn):
         patient = records.text(example, features.PATIENT)
         key = split_key(patient, records.text(example, features.DIGEST))
         key = self._same_split.get(key, key)
+        if self._given is not None:
+            if key not in self._given:
+                name = records.text(example, features.FILENAME)
+                raise InputError(
+                    f"{self._settings.split_file} names no split for {name} (key {key}): add it, "
+                    "or leave data.split_file empty"
+                )
+            return self._given[key]
         return assign(key, self._settings.splits, self._settings.split_salt)
 
     def _path(self, split: str, shard: int) -> str:

@@ -40,6 +40,8 @@ class DataSettings(Settings):
     Attributes:
         splits: relative shares of train, eval and test; they need not add up to 100.
         split_salt: changes which patients fall into which split; also salts patient hashes.
+        split_file: CSV of `key,split` that assigns the splits in place of the hash, for splits
+            that are given (see `components.ingestion.split_table`); empty hashes.
         label_source: `auto` takes a labelled CSV or JSONL if there is one, else folders.
         label_file: the table to use, relative to the data root, where several would fit.
         filename_column, label_column, patient_column, source_column: names in the table
@@ -65,6 +67,7 @@ class DataSettings(Settings):
         default_factory=lambda: {TRAIN_SPLIT: 64.0, EVAL_SPLIT: 16.0, TEST_SPLIT: 20.0}
     )
     split_salt: str = "coronet"
+    split_file: str = ""
     label_source: LabelSource = "auto"
     label_file: str = ""
     filename_column: str = "filename"

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.progress import shown
+from pipeline.commands.run import LOG
+
 
 def reproduce(
     data: Annotated[Path, typer.Option(help="Labelled images: a folder per class, or a CSV.")],
@@ -12,6 +15,15 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Minutes instead of days: small images, few epochs.")
     ] = False,
+    sections: Annotated[
+        str,
+        typer.Option(
+            help="preprocessing, svm-grid, svm, mlp, mlp-learning, coronet, architecture."
+        ),
+    ] = "all",
+    folds: Annotated[
+        int | None, typer.Option(help="k of the k-fold; the paper's is 10.", min=3)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes at a time; 0: one a core.", min=0)] = 0,
     set_: Annotated[
         list[str] | None,
@@ -23,33 +35,29 @@ def reproduce(
     Stopped and started again, it trains only what is missing.
     """
     import os
+    from dataclasses import replace
 
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from pipeline.config import load
+    from pipeline.experiments.choices import choose
+    from pipeline.quiet import quiet
 
     settings = load("paper", None, list(set_ or []))
     console = Console()
-    with console.status("loading TensorFlow"):
-        from pipeline.experiments import reproduce as experiment
-        from pipeline.experiments.dataset import read_labelled_images
+    with quiet(output / LOG):
+        with console.status("loading TensorFlow"):
+            from pipeline.experiments import reproduce as experiment
+            from pipeline.experiments.dataset import read_labelled_images
 
-    dataset = read_labelled_images(str(data), settings.data)
-    with Progress(console=console) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def show(section: str, done: int, count: int) -> None:
-            if section not in bars:
-                bars[section] = progress.add_task(section, total=count)
-            progress.update(bars[section], completed=done)
-
-        page = experiment.reproduce(
-            dataset,
-            settings,
-            output,
-            workers or os.cpu_count() or 1,
-            experiment.QUICK if quick else experiment.FULL,
-            show,
-        )
+        chosen = choose("--sections", sections, tuple(experiment.SECTIONS))
+        scale = experiment.QUICK if quick else experiment.FULL
+        if folds is not None:
+            scale = replace(scale, folds=folds)
+        with console.status("reading the images"):
+            dataset = read_labelled_images(str(data), settings.data)
+        with shown(console) as show:
+            page = experiment.reproduce(
+                dataset, settings, output, workers or os.cpu_count() or 1, scale, show, chosen
+            )
     console.print(str(page), soft_wrap=True, highlight=False)

@@ -332,7 +332,7 @@ def run_task(task: Task) -> FoldResult:
     return result
 
 
-def _projected_start(job: Job, known: span.Span, images: np.ndarray) -> list[np.ndarray]:
+def _projected_start(job: "Job", known: span.Span, images: np.ndarray) -> list[np.ndarray]:
     """Returns the weights that training on the pixels would begin with, in the coordinates."""
     import keras
 

@@ -11,7 +11,7 @@ from components.ingestion.settings import DataSettings
 from models.features import DISCLAIMER
 from pipeline.config import load
 from pipeline.experiments import paper, reproduce
-from pipeline.experiments.crossval import Variant
+from pipeline.experiments.crossval import Progress, Variant
 from pipeline.experiments.dataset import LabelledImages, read_labelled_images
 from pipeline.experiments.folds import make_folds
 from pipeline.experiments.results import FoldResult, confusion_matrix, summarize
@@ -41,7 +41,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
         seed: int,
         output: Path,
         workers: int,
-        progress: Callable[[FoldResult, int, int], None],
+        progress: Callable[[Progress], None],
         only: int | None,
     ) -> list[FoldResult]:
         results = []
@@ -72,15 +72,15 @@ def test_the_page_shows_paper_and_ours_side_by_side(
         assert printed in page
     assert f"ours {paper.PARAMETERS:,} (equal)" in page
 
-    # The SVM's grid, its methods, the MLP's methods, and CORONet's stages.
-    assert [len(results) for results in trainings.values()] == [27, 12, 12, 3]
+    # The SVM's grid, its methods, the MLP's methods at two rates, and CORONet's stages.
+    assert [len(results) for results in trainings.values()] == [27, 12, 12, 12, 3]
     for results in trainings.values():
         for summary in summarize(results):
             cells = f"<td>{summary.mean:.3f}</td><td>{summary.low:.3f} to {summary.high:.3f}</td>"
             assert cells in page
 
     # Figures 2 (the original and four methods), 4, 5 and 6, 10 to 13: all in the page itself.
-    assert len(re.findall(r'<img src="data:image/png;base64,', page)) == 5 + 2 + 2 + 4
+    assert len(re.findall(r'<img src="data:image/png;base64,', page)) == 5 + 2 + 2 + 2 + 4
     assert "://" not in page  # nothing is fetched
 
 
@@ -95,3 +95,13 @@ def test_a_quick_run_is_smaller_in_every_way(tmp_path: Path, dataset: LabelledIm
     assert full.preprocessing is not None
     assert quick.preprocessing.size < full.preprocessing.size
     assert quick.training.epochs < full.training.epochs
+
+
+def test_only_the_sections_asked_for_are_made(
+    tmp_path: Path, dataset: LabelledImages, trainings: Trainings
+) -> None:
+    page = reproduce.reproduce(
+        dataset, load("paper"), tmp_path, 1, reproduce.QUICK, sections=["svm-grid"]
+    ).read_text()
+    assert page.count("<section") == 1
+    assert len(trainings) == 1

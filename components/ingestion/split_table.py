@@ -1,0 +1,36 @@
+"""Splits that are given: a table decides in place of the hash."""
+
+import csv
+import io
+
+from tfx.dsl.io import fileio
+
+from models.errors import InputError
+from models.features import SPLITS
+
+KEY, SPLIT = "key", "split"
+
+
+def read_split_table(path: str) -> dict[str, str]:
+    """Returns the split of each key, from a CSV with the columns `key,split`.
+
+    A key is what `components.ingestion.splits.split_key` returns: the pseudonym that the
+    feature `patient_id` holds, or the digest of the pixels where no patient is known.
+
+    Raises:
+        InputError: no such file, other columns, an unknown split, or a key in two of them.
+    """
+    if not fileio.exists(path):
+        raise InputError(f"data.split_file: {path} does not exist")
+    with fileio.open(path, "r") as file:
+        rows = list(csv.DictReader(io.StringIO(file.read())))
+    if not rows or not {KEY, SPLIT} <= rows[0].keys():
+        raise InputError(f"{path} must be a CSV with the columns {KEY},{SPLIT}, and not empty")
+    table: dict[str, str] = {}
+    for row in rows:
+        key, split = row[KEY], row[SPLIT]
+        if split not in SPLITS:
+            raise InputError(f"{path}: {split!r} of {key} is none of {', '.join(SPLITS)}")
+        if table.setdefault(key, split) != split:
+            raise InputError(f"{path}: {key} is both in {table[key]} and in {split}")
+    return table
