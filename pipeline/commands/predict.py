@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.bundles import require_bundle
+
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="push/ folder of a run, or its edge/ folder.")],
@@ -26,7 +28,7 @@ def predict(
     from models.errors import InputError
 
     try:
-        status = predicting.predict(bundle, images, json, explain, threads)
+        status = predicting.predict(require_bundle(bundle), images, json, explain, threads)
     except EdgeError as error:
         raise InputError(str(error)) from error
     raise typer.Exit(status)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.bundles import require_bundle
+
 
 def serve(
     bundle: Annotated[Path, typer.Argument(help="push/ folder of a run, or its edge/ folder.")],
@@ -20,6 +22,6 @@ def serve(
     from models.errors import InputError
 
     try:
-        server.serve(bundle, host, port, runtime, threads)
+        server.serve(require_bundle(bundle), host, port, runtime, threads)
     except EdgeError as error:
         raise InputError(str(error)) from error

@@ -340,3 +340,28 @@ def test_images_decode_to_the_digest(class_folders, ingest):
         size = struct.pack("<II", *pixels.shape)
         expected = hashlib.sha256(size + np.ascontiguousarray(pixels).tobytes()).hexdigest()
         assert row[features.DIGEST].decode() == expected
+
+
+def test_given_splits_go_over_the_hash(ingest, sample_folder: Path, tmp_path: Path) -> None:
+    with (sample_folder / "train.csv").open() as file:
+        patients = sorted({row["patient_id"] for row in csv.DictReader(file)})
+    from components.ingestion.splits import patient_hash
+
+    wanted = {
+        patient_hash(patient, SETTINGS.split_salt): SPLITS[number % 3]
+        for number, patient in enumerate(patients)
+    }
+    table = tmp_path / "splits.csv"
+    table.write_text("key,split\n" + "".join(f"{key},{split}\n" for key, split in wanted.items()))
+    settings = DataSettings(split_file=str(table), deduplicate=False)
+    examples, _ = ingest(sample_folder, settings)
+    found = {
+        example[features.PATIENT].decode(): split
+        for split in SPLITS
+        for example in read_split(examples, split)
+    }
+    assert found == wanted
+
+    table.write_text("key,split\nsomebody,train\n")
+    with pytest.raises(InputError, match="names no split for"):
+        ingest(sample_folder, settings)

@@ -58,3 +58,15 @@ def test_missing_data_exits_2_and_names_it(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert str(missing) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["predict", "run/push", "image.png"], ["serve", "run/push"]])
+def test_without_a_bundle_it_says_how_to_get_one(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = _coronet(*arguments)
+    assert done.returncode == 2
+    for way in ("make run", "coronet run --data", "make model DATA="):
+        assert way in done.stderr
+    assert "Traceback" not in done.stderr

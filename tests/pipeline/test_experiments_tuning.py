@@ -62,3 +62,31 @@ def test_trials_are_listed_best_first(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run"):
         tuning.read_trials(tmp_path, "svm")
+
+
+def test_a_changed_file_of_weights_or_splits_is_not_taken_from_the_cache(tmp_path: Path) -> None:
+    from pipeline.pipeline import Destination, create_pipeline
+
+    weights, splits = tmp_path / "coronet.keras", tmp_path / "splits.csv"
+    seen = set()
+    for content in ("one", "other"):
+        weights.write_text(content)
+        splits.write_text(content)
+        pipeline = create_pipeline(
+            load(
+                overrides=[
+                    "models=[coronet]",
+                    f"coronet.pretrained={weights}",
+                    f"data.split_file={splits}",
+                ]
+            ),
+            data_root=str(tmp_path),
+            destination=Destination(root=str(tmp_path / "root"), push=str(tmp_path / "push")),
+            context={"data_digest": "d", "revision": "r"},
+        )
+        nodes = {node.id: node for node in pipeline.components}
+        seen |= {
+            nodes["Trainer.coronet"].exec_properties["custom_config"],
+            nodes["XrayExampleGen"].exec_properties["data_fingerprint"],
+        }
+    assert len(seen) == 4
