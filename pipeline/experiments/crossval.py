@@ -382,14 +382,14 @@ def _prepare(
     count = len(images) + len(spans)
     for done, (file, resolved) in enumerate(images.items()):
         progress(done, count)
-        _save_array(file, preprocessed(dataset, resolved))
+        _save_array(file, preprocessed(dataset.encoded, resolved))
     for done, (file, source) in enumerate(spans.items(), start=len(images)):
         progress(done, count)
         span.span_of(np.load(source, mmap_mode="r", allow_pickle=False)).save(file)
 
 
-def preprocessed(dataset: LabelledImages, resolved: ResolvedPreprocessing) -> np.ndarray:
-    """Returns the images of `dataset`, uint8 [N, height, width, 1]."""
+def preprocessed(encoded: Sequence[bytes], resolved: ResolvedPreprocessing) -> np.ndarray:
+    """Returns the images whose files' contents are `encoded`, uint8 [N, height, width, 1]."""
     import tensorflow as tf
 
     graph = tf.function(
@@ -397,8 +397,8 @@ def preprocessed(dataset: LabelledImages, resolved: ResolvedPreprocessing) -> np
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
     parts = [
-        graph(tf.constant(dataset.encoded[start : start + _DECODED_AT_A_TIME])).numpy()
-        for start in range(0, len(dataset), _DECODED_AT_A_TIME)
+        graph(tf.constant(encoded[start : start + _DECODED_AT_A_TIME])).numpy()
+        for start in range(0, len(encoded), _DECODED_AT_A_TIME)
     ]
     return np.concatenate(parts)
 

@@ -202,9 +202,9 @@ def _preprocessing(bench: Bench) -> Section:
     dataset = bench.dataset
     of_class = np.flatnonzero(dataset.labels == CLASSES.index(SHOWN_CLASS))
     number = int(of_class[min(SHOWN_IMAGE, len(of_class) - 1)])
-    image = replace(dataset, encoded=dataset.encoded[number : number + 1])
+    encoded = dataset.encoded[number]
     original = bench.figure("original")
-    _write_png(original, tf.io.decode_image(image.encoded[0], channels=1).numpy())
+    _write_png(original, tf.io.decode_image(encoded, channels=1).numpy())
     height, width = dataset.heights[number], dataset.widths[number]
     drawn = [(f"original, {width} x {height}", original)]
     statistics = statistics_of(dataset, np.arange(len(dataset)))
@@ -214,7 +214,7 @@ def _preprocessing(bench: Bench) -> Section:
         )
         resolved = resolve(settings, target_pixels(settings, statistics))
         file = bench.figure(f"method_{method}")
-        _write_png(file, preprocessed(image, resolved)[0])
+        _write_png(file, preprocessed([encoded], resolved)[0])
         drawn.append((f"method {method}, {resolved.width} x {resolved.height}", file))
     return Section(
         title="Pre-processing",
