@@ -20,7 +20,10 @@ import numpy as np
 
 from models.settings import ClassifierSettings, MlpSettings, SvmSettings
 
-_COLUMNS = 1 << 14  # of the images at a time, in float64
+_EXACT_COLUMNS = 256
+"""Pixels at a time: sums of so many products of two bytes stay below 2^24, the whole numbers
+that float32 holds, so that the quick float32 multiplication is exact."""
+_COLUMNS = 1 << 14
 # Directions whose share of the largest eigenvalue is rounding: images that repeat each other.
 _RANK_TOLERANCE = 1e-12
 
@@ -63,7 +66,7 @@ class Span:
         """
         products = np.zeros((len(images), weights.shape[1]))
         flat = images.reshape(len(images), -1)
-        for columns in _column_blocks(flat.shape[1]):
+        for columns in _column_blocks(flat.shape[1], _COLUMNS):
             products += flat[:, columns].astype(np.float32) @ weights[columns]
         return (self.mixing.T @ products).astype(np.float32)
 
@@ -82,8 +85,8 @@ def span_of(images: np.ndarray) -> Span:
     """Returns the span of `images`, uint8 [N, H, W, 1], by their inner products."""
     flat = images.reshape(len(images), -1)
     products = np.zeros((len(images), len(images)))
-    for columns in _column_blocks(flat.shape[1]):
-        block = flat[:, columns].astype(np.float64)
+    for columns in _column_blocks(flat.shape[1], _EXACT_COLUMNS):
+        block = flat[:, columns].astype(np.float32)
         products += block @ block.T
     values, vectors = np.linalg.eigh(products)
     kept = values > values[-1] * _RANK_TOLERANCE
@@ -92,5 +95,5 @@ def span_of(images: np.ndarray) -> Span:
     return Span(coordinates[:, None, :, None], vectors[:, kept] / lengths)
 
 
-def _column_blocks(count: int) -> list[slice]:
-    return [slice(start, start + _COLUMNS) for start in range(0, count, _COLUMNS)]
+def _column_blocks(count: int, most: int) -> list[slice]:
+    return [slice(start, start + most) for start in range(0, count, most)]
