@@ -12,9 +12,7 @@ from models.settings import CoronetSettings
 from models.training import Fitted
 
 
-def load_pretrained(
-    settings: CoronetSettings, size: tuple[int, int]
-) -> tuple[keras.Model, Fitted]:
+def load_pretrained(settings: CoronetSettings, size: tuple[int, int]) -> tuple[keras.Model, Fitted]:
     """Returns the network of the settings with the weights of the file `settings.pretrained`.
 
     Args:
