@@ -16,11 +16,18 @@ torch = pytest.importorskip(
 
 from models.coronet import build_coronet  # noqa: E402
 from pipeline.experiments.best_model import data  # noqa: E402
-from pipeline.experiments.best_model.losses import FeatureHints, cross_entropy, distillation  # noqa: E402
+from pipeline.experiments.best_model.losses import (  # noqa: E402
+    TEMPERATURE,
+    cross_entropy,
+    distillation,
+    soften,
+)
 from pipeline.experiments.best_model.mixing import mix  # noqa: E402
 from pipeline.experiments.best_model.network import Coronet  # noqa: E402
 from pipeline.experiments.best_model.recalibrate import recalibrate  # noqa: E402
-from pipeline.experiments.best_model.train import Job, predict, train  # noqa: E402
+from pipeline.experiments.best_model.soft_labels import answer, load  # noqa: E402
+from pipeline.experiments.best_model.train import Batches, Job, predict, train  # noqa: E402
+from pipeline.experiments.best_model.views import numbered_view  # noqa: E402
 
 
 @pytest.mark.parametrize("size", [200, 64])
@@ -73,23 +80,55 @@ def test_cross_entropy_is_pytorchs() -> None:
 
 def test_distillation_is_least_for_the_teachers_own_logits() -> None:
     teacher = torch.randn(5, 4)
-    assert distillation(teacher, [teacher]).abs() < 1e-6
-    assert distillation(teacher + torch.randn(5, 4), [teacher]) > 1e-3
+    soft = torch.from_numpy(soften(teacher.numpy()[None]))
+    torch.testing.assert_close(soft, (teacher / TEMPERATURE).softmax(1))
+    assert distillation(teacher, soft).abs() < 1e-6
+    assert distillation(teacher + torch.randn(5, 4), soft) > 1e-3
 
 
-def test_hints_can_be_learned() -> None:
-    torch.manual_seed(1)
-    student = torch.randn(4, 512, 11, 11), torch.randn(4, 1024, 6, 6)
-    teacher = torch.randn(4, 6, 13, 13), torch.randn(4, 7, 7, 7)
-    hints = FeatureHints(6, 7)
-    optimizer = torch.optim.Adam(hints.parameters(), 1e-2)
-    first = last = hints(student, teacher)
-    for _ in range(40):
-        optimizer.zero_grad()
-        last = hints(student, teacher)
-        last.backward()
-        optimizer.step()
-    assert last < 0.5 * first
+def test_soft_labels_are_the_mean_of_the_teachers_probabilities() -> None:
+    logits = np.random.default_rng(6).normal(size=(3, 5, 2, 4)).astype(np.float32)
+    powers = np.exp(logits.astype(np.float64) / TEMPERATURE)
+    expected = (powers / powers.sum(-1, keepdims=True)).mean(0)
+    np.testing.assert_allclose(soften(logits), expected, atol=1e-6)
+
+
+class MeanTeacher(torch.nn.Module):
+    """Answers with the mean of the image, so that a label tells which view it is of."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((1, 2, 3))[:, None].expand(-1, 4)
+
+
+def blobs(count: int, side: int) -> data.Prepared:
+    random = np.random.default_rng(5)
+    return data.Prepared(
+        images=random.integers(0, 256, (count, side, side)).astype(np.uint8),
+        labels=np.arange(count) % 4,
+        folds=np.repeat([0, 1, 1, 1, 1], count // 5),
+    )
+
+
+def test_every_view_goes_with_its_own_soft_label(tmp_path: Path) -> None:
+    prepared = blobs(20, 24)
+    np.savez(tmp_path / "soft.npz", logits=answer(MeanTeacher(), prepared.images, views=3))
+    (logits,) = load([tmp_path / "soft.npz"])
+    view = numbered_view(prepared.images[4], 4, 2)
+    # The teacher is asked in bfloat16's company: the mean itself stays in float32.
+    assert logits[4, 2, 0] == pytest.approx(view.mean(), abs=1e-3)
+    job = Job(
+        torch.nn.Identity(), size=24, epochs=1, rate=0, weight_decay=0, seed=1, batch=8,
+        mixed=0.0, soft=logits, imitation=1.0,
+    )  # fmt: skip
+    batch = next(iter(Batches(prepared, np.arange(20), job)))
+    torch.testing.assert_close(batch.images.mean((1, 2, 3)), batch.soft[:, 0], atol=1e-3, rtol=0)
+    job.mixed, job.mixup = 1.0, 0.4
+    batch = next(iter(Batches(prepared, np.arange(20), job)))
+    torch.testing.assert_close(batch.images.mean((1, 2, 3)), batch.soft[:, 0], atol=1e-3, rtol=0)
+    job.mixed, job.gentle = 0.0, 0.0
+    batch = next(iter(Batches(prepared, np.arange(20), job)))
+    known = {round(float(mean), 4) for mean in logits.mean(1)[:, 0]}
+    assert {round(float(value), 4) for value in batch.soft[:, 0]} <= known
 
 
 def test_statistics_are_those_of_the_images_and_their_mirror_images() -> None:
@@ -106,12 +145,7 @@ def test_statistics_are_those_of_the_images_and_their_mirror_images() -> None:
 
 
 def test_a_cycle_can_be_left_early_and_taken_up_from_its_weights(tmp_path: Path) -> None:
-    random = np.random.default_rng(5)
-    prepared = data.Prepared(
-        images=random.integers(0, 256, (20, 40, 40)).astype(np.uint8),
-        labels=np.arange(20) % 4,
-        folds=np.repeat([0, 1, 1, 1, 1], 4),
-    )
+    prepared = blobs(20, 40)
     job = Job(Coronet(), size=32, epochs=3, rate=1e-4, weight_decay=0, seed=1, batch=8)
     job.stop_after = 2
     before = job.network.dense.weight.detach().clone()

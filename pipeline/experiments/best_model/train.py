@@ -1,4 +1,4 @@
-"""In PyTorch's environment: fine-tune the teachers, then train the student.
+"""In PyTorch's environment: fine-tune the teachers, then train the student on their answers.
 
 A student run may start from the weights of an earlier one (`--initial`): a restarted
 cosine, on more images or at a larger size.
@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.experiments.best_model import data
-from pipeline.experiments.best_model.losses import FeatureHints, cross_entropy, distillation
+from pipeline.experiments.best_model import data, soft_labels
+from pipeline.experiments.best_model.losses import cross_entropy, distillation, soften
 from pipeline.experiments.best_model.mixing import mix
 from pipeline.experiments.best_model.network import CLASSES, Coronet
 from pipeline.experiments.best_model.teacher import KINDS, Teacher
-from pipeline.experiments.best_model.views import ViewSettings, random_view
+from pipeline.experiments.best_model.views import ViewSettings, numbered_view, random_view
 
 WARM_UP = 0.1  # share of the steps
 CLIP_NORM = 5.0
@@ -41,9 +41,11 @@ class Job:
         smoothing: of the labels.
         mixed: share of the batches that are mixed.
         mixup, cutmix: see `mix`.
-        teachers: frozen, evaluated at the images' full size.
-        imitation: weight of the teachers' soft labels against the labels'.
-        hint: weight of the first teacher's features; 0 leaves them out.
+        soft: probabilities [N, views, classes] of the numbered views at the raised
+            temperature; None trains on the labels alone.
+        imitation: weight of the soft labels against the labels.
+        gentle: share of the usual ranges that views are drawn from, each with its image's
+            mean soft label; None takes the numbered views.
         stop_after: epochs after which the cycle is left; None runs it to its end.
     """
 
@@ -58,14 +60,31 @@ class Job:
     mixed: float = 0.3
     mixup: float = 0.2
     cutmix: float = 0.0
-    teachers: list[Teacher] = field(default_factory=list)
+    soft: np.ndarray | None = None
     imitation: float = 0.0
-    hint: float = 0.0
+    gentle: float | None = None
     stop_after: int | None = None
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A batch to learn from.
+
+    Attributes:
+        images: float32 [B, 1, side, side] in [0, 1].
+        targets: [B, classes], the smoothed labels.
+        soft: [B, classes], the teachers' soft labels; empty columns without teachers.
+        weights: [B], of the images by their class.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    soft: torch.Tensor
+    weights: torch.Tensor
+
+
 class Batches:
-    """Endless batches of random views, with smoothed targets and image weights."""
+    """Endless batches of random views."""
 
     def __init__(self, prepared: data.Prepared, indices: np.ndarray, job: Job) -> None:
         self._prepared, self._indices, self._job = prepared, indices, job
@@ -75,24 +94,38 @@ class Batches:
         self._class_weights = np.sqrt(counts.sum() / (CLASSES * counts))
         self.steps_an_epoch = len(indices) // job.batch
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         while True:
             order = self._random.permutation(self._indices)
             for start in range(0, self.steps_an_epoch * self._job.batch, self._job.batch):
                 yield self._batch(order[start : start + self._job.batch])
 
-    def _batch(self, chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _batch(self, chosen: np.ndarray) -> Batch:
         job, labels = self._job, self._prepared.labels[chosen]
-        views = [
-            random_view(self._prepared.images[index], self._random, ViewSettings())
-            for index in chosen
-        ]
+        views, soft = zip(*(self._view(index) for index in chosen), strict=True)
         images = torch.from_numpy(np.stack(views)[:, None])
-        targets = torch.eye(CLASSES)[labels] * (1 - job.smoothing) + job.smoothing / CLASSES
+        hard = np.eye(CLASSES)[labels] * (1 - job.smoothing) + job.smoothing / CLASSES
+        # Side by side, so that both are mixed as the images are.
+        targets = torch.from_numpy(np.concatenate([hard, np.stack(soft)], 1)).float()
         weights = torch.from_numpy(self._class_weights[labels]).float()
         if self._random.random() < job.mixed:
-            return mix(images, targets, weights, self._random, job.mixup, job.cutmix)
-        return images, targets, weights
+            images, targets, weights = mix(
+                images, targets, weights, self._random, job.mixup, job.cutmix
+            )
+        return Batch(images, targets[:, :CLASSES], targets[:, CLASSES:], weights)
+
+    def _view(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a view [side, side] and its soft label."""
+        job, image = self._job, self._prepared.images[index]
+        if job.soft is None:
+            return random_view(image, self._random, ViewSettings()), np.empty(0)
+        if job.gentle is not None:
+            view = random_view(image, self._random, ViewSettings().scaled(job.gentle))
+            return view, job.soft[index].mean(0)
+        number = int(self._random.integers(job.soft.shape[1]))
+        view = numbered_view(image, index, number)
+        # Lungs mirrored are lungs: one more view for the price of none.
+        return view[:, :: self._random.choice((-1, 1))], job.soft[index, number]
 
 
 def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
@@ -110,13 +143,12 @@ def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
     total = job.epochs * batches.steps_an_epoch
     last = (job.stop_after or job.epochs) * batches.steps_an_epoch
     network = job.network.to(memory_format=torch.channels_last).train()
-    hints = _hints(job, prepared) if job.hint else None
-    optimizer = _optimizer(job, hints)
+    optimizer = _optimizer(job)
     started, losses = time.monotonic(), []
-    for step, (images, targets, weights) in enumerate(batches, start=1):
+    for step, batch in enumerate(batches, start=1):
         for group in optimizer.param_groups:
             group["lr"] = job.rate * _one_cycle((step - 1) / total)
-        loss = _loss(job, hints, images, targets, weights)
+        loss = _loss(job, batch)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
@@ -140,28 +172,13 @@ def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
             return
 
 
-def _loss(
-    job: Job,
-    hints: FeatureHints | None,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    weights: torch.Tensor,
-) -> torch.Tensor:
+def _loss(job: Job, batch: Batch) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):
-        with torch.no_grad():
-            taught = [teacher.features(images) for teacher in job.teachers]
-            soft = [
-                teacher.logits(last).float()
-                for teacher, (_, last) in zip(job.teachers, taught, strict=True)
-            ]
-        features = job.network.features(_resized(images, job.size))
-        logits = job.network.logits(features[1])
-        hint = hints(features, taught[0]) if hints is not None else torch.zeros(())
-    loss = cross_entropy(logits.float(), targets, weights)
-    if not job.teachers:
+        logits = job.network(_resized(batch.images, job.size)).float()
+    loss = cross_entropy(logits, batch.targets, batch.weights)
+    if job.soft is None:
         return loss
-    imitated = distillation(logits.float(), soft)
-    return (1 - job.imitation) * loss + job.imitation * imitated + job.hint * hint
+    return (1 - job.imitation) * loss + job.imitation * distillation(logits, batch.soft)
 
 
 def _resized(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -172,21 +189,12 @@ def _resized(images: torch.Tensor, size: int) -> torch.Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _hints(job: Job, prepared: data.Prepared) -> FeatureHints:
-    probe = torch.from_numpy(prepared.images[:2, None]).float() / 255
-    with torch.no_grad():
-        middle, last = job.teachers[0].features(probe)
-    return FeatureHints(middle.shape[1], last.shape[1])
-
-
-def _optimizer(job: Job, hints: FeatureHints | None) -> torch.optim.Optimizer:
+def _optimizer(job: Job) -> torch.optim.Optimizer:
     parameters = list(job.network.parameters())
     groups = [
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": job.weight_decay},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-    if hints is not None:
-        groups.append({"params": list(hints.parameters()), "weight_decay": 0.0})
     return torch.optim.AdamW(groups, job.rate)
 
 
@@ -226,13 +234,6 @@ def predict(network: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def _load_teacher(text: str) -> Teacher:
-    kind, _, file = text.partition(":")
-    teacher = Teacher(kind)
-    teacher.load_state_dict(torch.load(file, weights_only=True))
-    return teacher.eval().to(memory_format=torch.channels_last)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
@@ -240,11 +241,11 @@ def _arguments() -> argparse.Namespace:
     teacher.add_argument("--kind", choices=KINDS, default="lite0")
     student = roles.add_parser("student", help="train CORONet")
     student.add_argument(
-        "--teacher", action="append", default=[], help="KIND:WEIGHTS; the first gives features"
+        "--soft-labels", type=Path, action="append", default=[], help="of a teacher"
     )
     student.add_argument("--initial", type=Path, help="weights of an earlier student run")
     student.add_argument("--imitation", type=float, default=0.9)
-    student.add_argument("--hint", type=float, default=0.5)
+    student.add_argument("--gentle", type=float, help="share of the usual ranges of views")
     for role, rate, decay, epochs, size in (
         (teacher, 7e-4, 0.02, 10, 200),
         (student, 1.5e-3, 0.05, 24, 128),
@@ -278,11 +279,12 @@ def main() -> None:
         stop_after=arguments.stop_after,
     )
     if arguments.role == "student":
-        job.teachers = [_load_teacher(text) for text in arguments.teacher]
-        if job.teachers:
-            # A teacher can say what a mixed image shows, so images may be mixed more.
-            job.mixed, job.mixup, job.cutmix = 0.5, 0.4, 1.0
-            job.imitation, job.hint = arguments.imitation, arguments.hint
+        if arguments.soft_labels:
+            job.soft = soften(soft_labels.load(arguments.soft_labels))
+            job.imitation, job.gentle = arguments.imitation, arguments.gentle
+            # Soft labels can say what a mixed image shows, so images may be mixed more; the
+            # last, gentle epochs see what the network will be asked about.
+            job.mixed, job.mixup, job.cutmix = (0.5, 0.4, 1.0) if job.gentle is None else (0, 0, 0)
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
     train(job, data.load(arguments.work), arguments.fold, arguments.output)

@@ -1,6 +1,6 @@
 """Random views of an X-ray for training: one affine resampling, then brightness and contrast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -27,6 +27,24 @@ class ViewSettings:
     gamma: float = 0.25
     contrast: float = 0.2
     brightness: float = 0.08
+
+    def scaled(self, share: float) -> "ViewSettings":
+        """Returns the same draws, `share` times as far."""
+        return ViewSettings(*(share * getattr(self, field.name) for field in fields(self)))
+
+
+def numbered_view(image: np.ndarray, index: int, number: int) -> np.ndarray:
+    """Returns view `number` of image `index`: always the same, so that it can be labelled once.
+
+    Args:
+        image: uint8 [side, side].
+        index: of the image in the data set.
+        number: of the view, from 0.
+
+    Returns:
+        float32 [side, side] in [0, 1].
+    """
+    return random_view(image, np.random.default_rng((index, number)), ViewSettings())
 
 
 def random_view(
