@@ -40,7 +40,8 @@ def test_views_stay_in_range_and_differ_by_seed() -> None:
 
 def test_a_fold_is_split_off_and_no_fold_is_everything() -> None:
     folds = np.array([0, 1, 1, 0, 2])
-    prepared = Prepared(np.zeros((5, 2, 2), np.uint8), np.zeros(5, np.int64), folds)
+    images = np.zeros((5, 2, 2), np.uint8)
+    prepared = Prepared(images, images, np.zeros(5, np.int64), folds)
     train, validation = prepared.split(1)
     assert (train.tolist(), validation.tolist()) == ([0, 3, 4], [1, 2])
     train, validation = prepared.split(-1)

@@ -16,16 +16,17 @@ torch = pytest.importorskip(
 
 from models.coronet import build_coronet  # noqa: E402
 from pipeline.experiments.best_model import data  # noqa: E402
+from pipeline.experiments.best_model.feature_teacher import unseen_probabilities  # noqa: E402
+from pipeline.experiments.best_model.lessons import Lessons  # noqa: E402
 from pipeline.experiments.best_model.losses import (  # noqa: E402
     TEMPERATURE,
     cross_entropy,
     distillation,
-    soften,
 )
-from pipeline.experiments.best_model.mixing import mix  # noqa: E402
+from pipeline.experiments.best_model.mixing import mix, numbered_mix  # noqa: E402
 from pipeline.experiments.best_model.network import Coronet  # noqa: E402
 from pipeline.experiments.best_model.recalibrate import recalibrate  # noqa: E402
-from pipeline.experiments.best_model.soft_labels import answer, load  # noqa: E402
+from pipeline.experiments.best_model.soft_labels import SoftLabels, answer, load  # noqa: E402
 from pipeline.experiments.best_model.train import Batches, Job, predict, train  # noqa: E402
 from pipeline.experiments.best_model.views import numbered_view  # noqa: E402
 
@@ -55,18 +56,38 @@ def test_the_network_is_figure_14(size: int) -> None:
     assert np.abs(ours[0] - ours[1]).max() > 1e-4  # the agreement is not of constants
 
 
-@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
-def test_targets_are_mixed_as_the_pixels_are(mixup: float, cutmix: float) -> None:
+def test_targets_are_mixed_as_the_pixels_are() -> None:
     labels = torch.arange(4)
     images = labels.float().reshape(4, 1, 1, 1).expand(4, 1, 16, 16).contiguous()
     targets, weights = torch.eye(4), torch.tensor([1.0, 2.0, 3.0, 4.0])
     random = np.random.default_rng(3)
     for _ in range(20):
-        mixed, soft, weighed = mix(images, targets, weights, random, mixup, cutmix)
+        mixed, soft, weighed = mix(images, targets, weights, random, 0.4)
         values = torch.arange(4).float()
         torch.testing.assert_close(mixed.mean((1, 2, 3)), soft @ values)
         torch.testing.assert_close(weighed, soft @ weights)
         torch.testing.assert_close(soft.sum(1), torch.ones(4))
+
+
+def test_a_numbered_mix_is_always_the_same_and_names_its_parts(monkeypatch) -> None:
+    # Flat images, shown as they are: the mean of a mix tells its share.
+    monkeypatch.setattr(
+        "pipeline.experiments.best_model.mixing.random_view",
+        lambda image, random, settings: image.astype(np.float32) / 255,
+    )
+    levels = np.array([0, 50, 100, 200, 250], np.uint8)
+    images = np.broadcast_to(levels[:, None, None], (5, 16, 16))
+    drawn = np.array([1, 3, 4])
+    seen = set()
+    for number in range(30):
+        mixed = numbered_mix(images, drawn, number)
+        again = numbered_mix(images, drawn, number)
+        np.testing.assert_array_equal(mixed.image, again.image)
+        assert {mixed.first, mixed.second} <= set(drawn)
+        assert mixed.first != mixed.second
+        assert mixed.image.mean() * 255 == pytest.approx(mixed.of(levels.astype(float)), abs=1e-3)
+        seen.add(len(np.unique(mixed.image)))
+    assert seen == {1, 2}  # blended everywhere, or pasted
 
 
 def test_cross_entropy_is_pytorchs() -> None:
@@ -80,17 +101,47 @@ def test_cross_entropy_is_pytorchs() -> None:
 
 def test_distillation_is_least_for_the_teachers_own_logits() -> None:
     teacher = torch.randn(5, 4)
-    soft = torch.from_numpy(soften(teacher.numpy()[None]))
-    torch.testing.assert_close(soft, (teacher / TEMPERATURE).softmax(1))
+    soft = (teacher / TEMPERATURE).softmax(1)
     assert distillation(teacher, soft).abs() < 1e-6
     assert distillation(teacher + torch.randn(5, 4), soft) > 1e-3
 
 
-def test_soft_labels_are_the_mean_of_the_teachers_probabilities() -> None:
-    logits = np.random.default_rng(6).normal(size=(3, 5, 2, 4)).astype(np.float32)
+def softened(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits.astype(np.float64) / TEMPERATURE)
-    expected = (powers / powers.sum(-1, keepdims=True)).mean(0)
-    np.testing.assert_allclose(soften(logits), expected, atol=1e-6)
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_every_teacher_counts_the_same() -> None:
+    random = np.random.default_rng(6)
+    first, second = (
+        SoftLabels(random.normal(size=(5, 2, 4)), random.normal(size=(3, 4))) for _ in range(2)
+    )
+    unseen = softened(random.normal(size=(5, 4)))
+    lessons = Lessons.of([first, second], unseen)
+    views = [softened(one.views) for one in (first, second)]
+    (third,) = [softened(np.log(unseen))]
+    expected = (views[0][4, 1] + views[1][4, 1] + third[4]) / 3
+    np.testing.assert_allclose(lessons.of_view(4, 1), expected, atol=1e-6)
+    expected = (views[0][4].mean(0) + views[1][4].mean(0) + third[4]) / 3
+    np.testing.assert_allclose(lessons.of_image(4), expected, atol=1e-6)
+    mix = numbered_mix(np.zeros((5, 8, 8), np.uint8), np.arange(5), 2)
+    mixes = [softened(one.mixes)[2] for one in (first, second)]
+    parts = mix.share * third[mix.first] + (1 - mix.share) * third[mix.second]
+    np.testing.assert_allclose(lessons.of_mix(2, mix), (sum(mixes) + parts) / 3, atol=1e-6)
+    np.testing.assert_allclose(Lessons.of([first], None).of_view(4, 1), views[0][4, 1], atol=1e-6)
+
+
+def test_an_image_is_answered_by_models_that_have_not_seen_it() -> None:
+    random = np.random.default_rng(7)
+    features = random.normal(size=(400, 210)).astype(np.float32)
+    labels, folds = np.arange(400) % 4, np.arange(400) // 4 % 2
+    # Nothing can be learned from noise: whoever has seen an image could only know it by heart.
+    found = unseen_probabilities([features], labels, folds)
+    assert (found.argmax(1) == labels).mean() < 0.4
+    features[:, :80] += 2 * labels[:, None]
+    found = unseen_probabilities([features], labels, folds)
+    assert (found.argmax(1) == labels).mean() > 0.9
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
 
 
 class MeanTeacher(torch.nn.Module):
@@ -104,30 +155,32 @@ def blobs(count: int, side: int) -> data.Prepared:
     random = np.random.default_rng(5)
     return data.Prepared(
         images=random.integers(0, 256, (count, side, side)).astype(np.uint8),
+        stretched=np.zeros((count, 1, 1), np.uint8),
         labels=np.arange(count) % 4,
         folds=np.repeat([0, 1, 1, 1, 1], count // 5),
     )
 
 
-def test_every_view_goes_with_its_own_soft_label(tmp_path: Path) -> None:
-    prepared = blobs(20, 24)
-    np.savez(tmp_path / "soft.npz", logits=answer(MeanTeacher(), prepared.images, views=3))
-    (logits,) = load([tmp_path / "soft.npz"])
+@pytest.mark.parametrize("mixed", [0.0, 1.0])
+def test_every_picture_goes_with_its_own_soft_label(tmp_path: Path, mixed: float) -> None:
+    prepared, everything = blobs(20, 24), np.arange(20)
+    answer(MeanTeacher(), prepared.images, everything, views=3, mixes=7).save(tmp_path / "1.npz")
+    labels = load(tmp_path / "1.npz")
     view = numbered_view(prepared.images[4], 4, 2)
-    # The teacher is asked in bfloat16's company: the mean itself stays in float32.
-    assert logits[4, 2, 0] == pytest.approx(view.mean(), abs=1e-3)
+    assert labels.views[4, 2, 0] == pytest.approx(view.mean(), abs=1e-3)
+    # Kept as they are in place of softened, the labels name their pictures by the mean.
+    lessons = Lessons(labels.views[None], labels.mixes[None], np.empty((0, 20, 4)))
     job = Job(
         torch.nn.Identity(), size=24, epochs=1, rate=0, weight_decay=0, seed=1, batch=8,
-        mixed=0.0, soft=logits, imitation=1.0,
+        mixed=mixed, lessons=lessons, imitation=1.0,
     )  # fmt: skip
-    batch = next(iter(Batches(prepared, np.arange(20), job)))
+    batch = next(iter(Batches(prepared, everything, everything, job)))
     torch.testing.assert_close(batch.images.mean((1, 2, 3)), batch.soft[:, 0], atol=1e-3, rtol=0)
-    job.mixed, job.mixup = 1.0, 0.4
-    batch = next(iter(Batches(prepared, np.arange(20), job)))
-    torch.testing.assert_close(batch.images.mean((1, 2, 3)), batch.soft[:, 0], atol=1e-3, rtol=0)
-    job.mixed, job.gentle = 0.0, 0.0
-    batch = next(iter(Batches(prepared, np.arange(20), job)))
-    known = {round(float(mean), 4) for mean in logits.mean(1)[:, 0]}
+    if not mixed:
+        assert sorted(batch.targets.unique().tolist()) == pytest.approx([0.025, 0.925])
+    job.gentle = 0.0
+    batch = next(iter(Batches(prepared, everything, everything, job)))
+    known = {round(float(mean), 4) for mean in labels.views.mean(1)[:, 0]}
     assert {round(float(value), 4) for value in batch.soft[:, 0]} <= known
 
 

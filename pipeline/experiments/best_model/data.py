@@ -1,6 +1,6 @@
 """The prepared images on disk, between the project's environment and PyTorch's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,13 @@ class Prepared:
 
     Attributes:
         images: uint8 [N, 200, 200].
+        stretched: uint8 [N, 320, 320], the originals without CLAHE; for teachers.
         labels: int64 [N].
         folds: int64 [N]; a patient's images share one.
     """
 
     images: np.ndarray
+    stretched: np.ndarray
     labels: np.ndarray
     folds: np.ndarray
 
@@ -32,4 +34,4 @@ class Prepared:
 def load(work: Path) -> Prepared:
     """Reads what `prepare` wrote below `work`."""
     with np.load(work / TRAIN_FILE, allow_pickle=False) as arrays:
-        return Prepared(arrays["images"], arrays["labels"], arrays["folds"])
+        return Prepared(**{field.name: arrays[field.name] for field in fields(Prepared)})

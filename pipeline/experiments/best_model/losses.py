@@ -1,6 +1,5 @@
-"""What the student imitates: the labels, and the teachers' soft labels."""
+"""The losses of a student: against the labels, and against the teachers' soft labels."""
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -21,24 +20,12 @@ def cross_entropy(
     return (each * weights).sum() / weights.sum()
 
 
-def soften(logits: np.ndarray) -> np.ndarray:
-    """Returns the teachers' mean probabilities at the raised temperature.
-
-    Args:
-        logits: [teachers, ..., classes].
-
-    Returns:
-        [..., classes], rows summing to 1.
-    """
-    return functional.softmax(torch.from_numpy(logits) / TEMPERATURE, -1).mean(0).numpy()
-
-
 def distillation(logits: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
     """Returns Hinton's loss: the divergence from the soft labels at the raised temperature.
 
     Args:
         logits: of the student, [B, classes].
-        soft: what `soften` returned, [B, classes]; mixed where the images are.
+        soft: probabilities at that temperature, [B, classes].
     """
     student = functional.log_softmax(logits / TEMPERATURE, 1)
     return functional.kl_div(student, soft, reduction="batchmean") * TEMPERATURE**2

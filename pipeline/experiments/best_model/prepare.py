@@ -17,6 +17,7 @@ from pipeline.experiments.folds import make_folds
 FOLDS = 5
 SEED = 2020
 SETTINGS = PreprocessingSettings(method="A", threshold="preset", size=200)
+STRETCHED = PreprocessingSettings(method="B", threshold="preset", size=320, clahe=False)
 
 
 def main() -> None:
@@ -33,7 +34,8 @@ def main() -> None:
         folds[fold.test] = number
     np.savez(
         arguments.work / TRAIN_FILE,
-        images=_preprocess(list(dataset.encoded)),
+        images=_preprocess(list(dataset.encoded), SETTINGS),
+        stretched=_preprocess(list(dataset.encoded), STRETCHED),
         labels=dataset.labels,
         folds=folds,
     )
@@ -41,12 +43,14 @@ def main() -> None:
     with (arguments.data / "test.csv").open(newline="", encoding="utf-8") as table:
         names = [row["filename"] for row in csv.DictReader(table)]
     contents = [(arguments.data / "test" / name).read_bytes() for name in names]
-    np.savez(arguments.work / TEST_FILE, images=_preprocess(contents), names=np.array(names))
+    np.savez(
+        arguments.work / TEST_FILE, images=_preprocess(contents, SETTINGS), names=np.array(names)
+    )
 
 
-def _preprocess(contents: list[bytes]) -> np.ndarray:
-    """Returns uint8 [N, 200, 200], by the graph that every build of the model serves with."""
-    resolved = resolve(SETTINGS, (SETTINGS.size, SETTINGS.size))
+def _preprocess(contents: list[bytes], settings: PreprocessingSettings) -> np.ndarray:
+    """Returns uint8 [N, size, size], by the graph that every build of the model serves with."""
+    resolved = resolve(settings, (settings.size, settings.size))
     graph = tf.function(lambda encoded: preprocess_encoded(encoded, resolved))
     return np.squeeze(graph(tf.constant(contents)).numpy(), -1)
 

@@ -4,29 +4,53 @@
 #   pipeline/experiments/best_model/run.sh DATA WORK TORCH_PYTHON
 #
 # DATA: folder of cxr4. WORK: folder to write. TORCH_PYTHON: the interpreter of an environment
-# with pipeline/experiments/best_model/requirements.txt. Took about an hour of two cores.
+# with pipeline/experiments/best_model/requirements.txt. Some three hours of one core; a
+# stage that is there already is not run again.
 # FOLD=0 trains the validated twin, which leaves one fold of patients out throughout.
 set -eu
 data=$1 work=$2 torch=$3 fold=${FOLD:--1}
 package=pipeline.experiments.best_model
-student() { "$torch" -m $package.train student --work "$work" "$@"; }
+mkdir -p "$work"
 
-.venv/bin/python -m $package.prepare --data "$data" --work "$work"
-"$torch" -m $package.train teacher --work "$work" --output "$work/teacher" --fold 0 --seed 0
-student --output "$work/base" --fold 0 --size 128 --epochs 24 --seed 0
-taught="--teacher lite0:$work/teacher/weights.pt --fold $fold"
-student --output "$work/1" $taught --initial "$work/base/weights.pt" \
-    --size 128 --epochs 14 --stop-after 2 --rate 1e-3 --seed 1
-student --output "$work/2" $taught --initial "$work/1/weights.pt" \
-    --size 200 --epochs 5 --rate 6e-4 --seed 2
-student --output "$work/3" $taught --initial "$work/2/weights.pt" \
-    --size 200 --epochs 8 --rate 8e-4 --seed 3
-student --output "$work/4" $taught --initial "$work/3/weights.pt" \
-    --size 200 --epochs 14 --stop-after 2 --rate 1e-3 --seed 4
-student --output "$work/5" $taught --initial "$work/4/weights.pt" \
-    --size 200 --epochs 6 --rate 8e-4 --hint 0 --seed 5
-"$torch" -m $package.recalibrate --work "$work" --weights "$work/5/weights.pt" \
-    --output "$work/recalibrated.pt" --fold "$fold"
-"$torch" -m $package.untie --weights "$work/recalibrated.pt" --output "$work/weights.npz"
+# once FILE COMMAND...: the command writes FILE as its last act.
+once() {
+    file=$1
+    shift
+    [ -e "$file" ] || "$@"
+}
+# stage NAME EPOCHS ARGUMENTS...: a training run is whole when its history is.
+stage() {
+    name=$1 epochs=$2
+    shift 2
+    [ "$(cat "$work/$name/history.jsonl" 2>/dev/null | wc -l)" -ge "$epochs" ] && return
+    rm -rf "${work:?}/$name"
+    "$torch" -m $package.train "$@" --epochs "$epochs" --work "$work" --output "$work/$name"
+}
+
+once "$work/test.npz" .venv/bin/python -m $package.prepare --data "$data" --work "$work"
+
+# Teachers, and the student's first steps, never see the fold that validates.
+stage teacher-1 14 teacher --kind lite0 --fold 0 --seed 1
+stage teacher-2 12 teacher --kind lite2 --fold 0 --seed 2
+for teacher in 1:lite0 2:lite2; do
+    folder=$work/teacher-${teacher%:*}
+    once "$folder/soft_labels.npz" "$torch" -m $package.soft_labels --work "$work" --fold 0 \
+        --teacher "${teacher#*:}:$folder/weights.pt" --output "$folder/soft_labels.npz"
+done
+once "$work/unseen$fold.npz" "$torch" -m $package.feature_teacher --work "$work" \
+    --fold "$fold" --output "$work/unseen$fold.npz"
+stage base 24 student --fold 0 --size 128 --seed 0
+first="--soft-labels $work/teacher-1/soft_labels.npz"
+stage taught 60 student --fold 0 --size 128 --rate 1e-3 --seed 1 \
+    --initial "$work/base/weights.pt" $first
+
+# At full size, on all the images (or on all but the fold).
+taught="$first --soft-labels $work/teacher-2/soft_labels.npz --unseen $work/unseen$fold.npz"
+full="--fold $fold --mixes-fold 0 --size 200"
+stage "full$fold" 28 student $full --rate 5e-4 --seed 2 \
+    --initial "$work/taught/weights.pt" $taught
+stage "gentle$fold" 4 student $full --rate 1e-4 --seed 3 --gentle 0.4 \
+    --initial "$work/full$fold/weights.pt" $taught
+"$torch" -m $package.untie --weights "$work/gentle$fold/weights.pt" --output "$work/weights.npz"
 .venv/bin/python -m $package.export --weights "$work/weights.npz" \
     --output "$work/coronet.keras" --work "$work" --submission "$work/submission.csv"

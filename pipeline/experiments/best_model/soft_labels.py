@@ -1,54 +1,90 @@
-"""In PyTorch's environment: a teacher's answers to a fixed set of views of every image.
+"""In PyTorch's environment: a teacher's answers to a fixed set of pictures.
 
-Labelled once, the views serve every student and every epoch, and several teachers cost a
-student no more than one.
+Labelled once, the pictures serve every student and every epoch, and several teachers cost a
+student no more than one. They are views of single images, about which a teacher that was
+trained on them has little to say beyond the label, and mixes of two, which it has not
+learned by heart.
 
-    python -m pipeline.experiments.best_model.soft_labels --work WORK \\
+    python -m pipeline.experiments.best_model.soft_labels --work WORK --fold 0 \\
         --teacher lite0:WORK/teacher-1/weights.pt --output WORK/teacher-1/soft_labels.npz
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.experiments.best_model import data
+from pipeline.experiments.best_model.mixing import numbered_mix
 from pipeline.experiments.best_model.network import CLASSES
-from pipeline.experiments.best_model.teacher import Teacher, load_teacher
+from pipeline.experiments.best_model.teacher import load_teacher
 from pipeline.experiments.best_model.views import numbered_view
 
 VIEWS = 12
-_LOGITS = "logits"
-_REPORT_EVERY = 100
+MIXES = 12_000
+_BATCH = 16
 
 
-def answer(teacher: Teacher, images: np.ndarray, views: int) -> np.ndarray:
-    """Returns the teacher's logits, float32 [N, views, CLASSES].
+@dataclass(frozen=True)
+class SoftLabels:
+    """Logits of a teacher.
+
+    Attributes:
+        views: float32 [N, views, CLASSES], of `numbered_view`.
+        mixes: float32 [mixes, CLASSES], of `numbered_mix`.
+    """
+
+    views: np.ndarray
+    mixes: np.ndarray
+
+    def save(self, file: Path) -> None:
+        """Writes them as a NumPy archive."""
+        partial = file.with_suffix(".partial.npz")
+        np.savez(partial, views=self.views, mixes=self.mixes)
+        partial.replace(file)
+
+
+def load(file: Path) -> SoftLabels:
+    """Reads what `SoftLabels.save` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return SoftLabels(arrays["views"], arrays["mixes"])
+
+
+def answer(
+    teacher: nn.Module, images: np.ndarray, drawn: np.ndarray, views: int, mixes: int
+) -> SoftLabels:
+    """Asks the teacher about every numbered picture.
 
     Args:
-        teacher: in evaluation mode.
+        teacher: in evaluation mode; takes [B, 1, side, side] in [0, 1].
         images: uint8 [N, side, side].
-        views: of each image, by `numbered_view`.
+        drawn: indices of the images that mixes are drawn from.
+        views: of each image.
+        mixes: in all.
     """
-    logits = np.empty((len(images), views, CLASSES), np.float32)
+    of_views = _ask(
+        teacher,
+        lambda number: numbered_view(images[number // views], number // views, number % views),
+        len(images) * views,
+    )
+    of_mixes = _ask(teacher, lambda number: numbered_mix(images, drawn, number).image, mixes)
+    return SoftLabels(of_views.reshape(len(images), views, CLASSES), of_mixes)
+
+
+def _ask(teacher: nn.Module, picture: Callable[[int], np.ndarray], count: int) -> np.ndarray:
+    """Returns the logits, float32 [count, CLASSES], of pictures [side, side]."""
+    logits = np.empty((count, CLASSES), np.float32)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for index, image in enumerate(images):
-            batch = np.stack([numbered_view(image, index, number) for number in range(views)])
-            logits[index] = teacher(torch.from_numpy(batch[:, None])).float().numpy()
-            if (index + 1) % _REPORT_EVERY == 0:
-                print(f"{index + 1} of {len(images)} images", flush=True)
+        for start in range(0, count, _BATCH):
+            stop = min(start + _BATCH, count)
+            batch = np.stack([picture(number) for number in range(start, stop)])
+            logits[start:stop] = teacher(torch.from_numpy(batch[:, None])).float().numpy()
     return logits
-
-
-def load(files: list[Path]) -> np.ndarray:
-    """Returns the logits of several teachers, float32 [teachers, N, views, CLASSES]."""
-    found = []
-    for file in files:
-        with np.load(file, allow_pickle=False) as arrays:
-            found.append(arrays[_LOGITS])
-    return np.stack(found)
 
 
 def main() -> None:
@@ -57,17 +93,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="what `prepare` wrote")
     parser.add_argument("--teacher", required=True, help="KIND:WEIGHTS")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
+    parser.add_argument("--fold", type=int, default=data.NO_FOLD, help="fold left out of mixes")
     parser.add_argument("--views", type=int, default=VIEWS)
+    parser.add_argument("--mixes", type=int, default=MIXES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    logits = answer(
-        load_teacher(arguments.teacher), data.load(arguments.work).images, arguments.views
-    )
-    partial = arguments.output.with_suffix(".partial.npz")
-    np.savez(partial, **{_LOGITS: logits})
-    partial.replace(arguments.output)
+    prepared = data.load(arguments.work)
+    drawn, _ = prepared.split(arguments.fold)
+    teacher = load_teacher(arguments.teacher)
+    answer(teacher, prepared.images, drawn, arguments.views, arguments.mixes).save(arguments.output)
 
 
 if __name__ == "__main__":

@@ -38,27 +38,47 @@ class Teacher(nn.Module):
             num_classes=CLASSES,
         )
 
-    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the features at stride 16 and, after the last convolution, at stride 32.
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns the features after the last convolution, at stride 32.
 
         Args:
             images: [B, 1, H, W] in [0, 1].
         """
         network = self.network
-        x = (images * 255 - _PIXEL_MEAN) / _PIXEL_SCALE
-        x = x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            x = network._swish(network._bn0(network._conv_stem(x)))
+            x = self._stem(images)
             for block in network._blocks[:FROZEN_BLOCKS]:
                 x = block(x)
-        middle = x
         drop_rate = network._global_params.drop_connect_rate
         for number, block in enumerate(network._blocks[FROZEN_BLOCKS:], start=FROZEN_BLOCKS):
-            y = block(x, drop_connect_rate=drop_rate * number / len(network._blocks))
-            if y.shape[-1] != x.shape[-1]:
-                middle = x
+            x = block(x, drop_connect_rate=drop_rate * number / len(network._blocks))
+        return network._swish(network._bn1(network._conv_head(x)))
+
+    def pooled_features(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns means, deviations and a 2 x 2 grid of the features at several depths.
+
+        Args:
+            images: [B, 1, H, W] in [0, 1].
+
+        Returns:
+            float32 [B, any].
+        """
+        network, maps = self.network, []
+        x = self._stem(images)
+        for number, block in enumerate(network._blocks):
+            y = block(x)
+            if y.shape[1] != x.shape[1] and number >= FROZEN_BLOCKS:
+                maps.append(x)
             x = y
-        return middle, network._swish(network._bn1(network._conv_head(x)))
+        last = network._swish(network._bn1(network._conv_head(x)))
+        maps = [one.float() for one in (*maps, x, last)]
+        moments = [moment for one in maps for moment in (one.mean((2, 3)), one.std((2, 3)))]
+        return torch.cat([*moments, functional.adaptive_avg_pool2d(maps[-1], 2).flatten(1)], 1)
+
+    def _stem(self, images: torch.Tensor) -> torch.Tensor:
+        x = (images * 255 - _PIXEL_MEAN) / _PIXEL_SCALE
+        x = x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        return self.network._swish(self.network._bn0(self.network._conv_stem(x)))
 
     def logits(self, last: torch.Tensor) -> torch.Tensor:
         """Returns [B, CLASSES] from the last features."""
@@ -67,7 +87,7 @@ class Teacher(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Returns logits [B, CLASSES] for images [B, 1, H, W] in [0, 1]."""
-        return self.logits(self.features(images)[1])
+        return self.logits(self.features(images))
 
     def train(self, mode: bool = True) -> "Teacher":
         """Sets the mode; frozen layers keep their statistics."""

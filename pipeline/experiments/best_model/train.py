@@ -19,8 +19,10 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.experiments.best_model import data, soft_labels
-from pipeline.experiments.best_model.losses import cross_entropy, distillation, soften
-from pipeline.experiments.best_model.mixing import mix
+from pipeline.experiments.best_model.feature_teacher import PROBABILITIES
+from pipeline.experiments.best_model.lessons import Lessons
+from pipeline.experiments.best_model.losses import cross_entropy, distillation
+from pipeline.experiments.best_model.mixing import mix, numbered_mix
 from pipeline.experiments.best_model.network import CLASSES, Coronet
 from pipeline.experiments.best_model.teacher import KINDS, Teacher
 from pipeline.experiments.best_model.views import ViewSettings, numbered_view, random_view
@@ -39,13 +41,12 @@ class Job:
         size: pixels a side that it sees.
         epochs, rate, weight_decay, batch: of AdamW under one cycle of warm-up and cosine.
         smoothing: of the labels.
-        mixed: share of the batches that are mixed.
-        mixup, cutmix: see `mix`.
-        soft: probabilities [N, views, classes] of the numbered views at the raised
-            temperature; None trains on the labels alone.
+        mixed: share of the batches that are mixed; with lessons, of the pictures.
+        mixup: see `mix`; with lessons, numbered mixes take its place.
+        lessons: what teachers say; None trains on the labels alone.
         imitation: weight of the soft labels against the labels.
         gentle: share of the usual ranges that views are drawn from, each with its image's
-            mean soft label; None takes the numbered views.
+            soft label; None takes the numbered pictures.
         stop_after: epochs after which the cycle is left; None runs it to its end.
     """
 
@@ -59,8 +60,7 @@ class Job:
     smoothing: float = 0.1
     mixed: float = 0.3
     mixup: float = 0.2
-    cutmix: float = 0.0
-    soft: np.ndarray | None = None
+    lessons: Lessons | None = None
     imitation: float = 0.0
     gentle: float | None = None
     stop_after: int | None = None
@@ -84,14 +84,25 @@ class Batch:
 
 
 class Batches:
-    """Endless batches of random views."""
+    """Endless batches of random pictures.
 
-    def __init__(self, prepared: data.Prepared, indices: np.ndarray, job: Job) -> None:
-        self._prepared, self._indices, self._job = prepared, indices, job
+    Args:
+        prepared: images and labels.
+        indices: of the images to learn from.
+        drawn: indices that numbered mixes were drawn from when they were labelled.
+        job: what to do.
+    """
+
+    def __init__(
+        self, prepared: data.Prepared, indices: np.ndarray, drawn: np.ndarray, job: Job
+    ) -> None:
+        self._prepared, self._indices, self._drawn, self._job = prepared, indices, drawn, job
         self._random = np.random.default_rng(job.seed)
         counts = np.bincount(prepared.labels[indices], minlength=CLASSES)
         # The square root softens the weights: covid has a fifth of the others' images.
-        self._class_weights = np.sqrt(counts.sum() / (CLASSES * counts))
+        self._weights = np.sqrt(counts.sum() / (CLASSES * counts))[prepared.labels]
+        hard = np.eye(CLASSES)[prepared.labels]
+        self._targets = hard * (1 - job.smoothing) + job.smoothing / CLASSES
         self.steps_an_epoch = len(indices) // job.batch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -101,34 +112,50 @@ class Batches:
                 yield self._batch(order[start : start + self._job.batch])
 
     def _batch(self, chosen: np.ndarray) -> Batch:
-        job, labels = self._job, self._prepared.labels[chosen]
-        views, soft = zip(*(self._view(index) for index in chosen), strict=True)
+        job = self._job
+        if job.lessons is not None:
+            return self._taught(chosen, job.lessons)
+        views = [
+            random_view(self._prepared.images[one], self._random, ViewSettings()) for one in chosen
+        ]
         images = torch.from_numpy(np.stack(views)[:, None])
-        hard = np.eye(CLASSES)[labels] * (1 - job.smoothing) + job.smoothing / CLASSES
-        # Side by side, so that both are mixed as the images are.
-        targets = torch.from_numpy(np.concatenate([hard, np.stack(soft)], 1)).float()
-        weights = torch.from_numpy(self._class_weights[labels]).float()
+        targets = torch.from_numpy(self._targets[chosen]).float()
+        weights = torch.from_numpy(self._weights[chosen]).float()
         if self._random.random() < job.mixed:
-            images, targets, weights = mix(
-                images, targets, weights, self._random, job.mixup, job.cutmix
-            )
-        return Batch(images, targets[:, :CLASSES], targets[:, CLASSES:], weights)
+            images, targets, weights = mix(images, targets, weights, self._random, job.mixup)
+        return Batch(images, targets, torch.empty(len(chosen), 0), weights)
 
-    def _view(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns a view [side, side] and its soft label."""
-        job, image = self._job, self._prepared.images[index]
-        if job.soft is None:
-            return random_view(image, self._random, ViewSettings()), np.empty(0)
+    def _taught(self, chosen: np.ndarray, lessons: Lessons) -> Batch:
+        rows = [self._picture(index, lessons) for index in chosen]
+        views, *others = (np.stack(column) for column in zip(*rows, strict=True))
+        targets, soft, weights = (torch.from_numpy(column).float() for column in others)
+        return Batch(torch.from_numpy(views)[:, None], targets, soft, weights)
+
+    def _picture(self, index: int, lessons: Lessons) -> tuple[np.ndarray, ...]:
+        """Returns a picture [side, side], its target [classes], soft label [classes] and weight."""
+        job, images = self._job, self._prepared.images
         if job.gentle is not None:
-            view = random_view(image, self._random, ViewSettings().scaled(job.gentle))
-            return view, job.soft[index].mean(0)
-        number = int(self._random.integers(job.soft.shape[1]))
-        view = numbered_view(image, index, number)
-        # Lungs mirrored are lungs: one more view for the price of none.
-        return view[:, :: self._random.choice((-1, 1))], job.soft[index, number]
+            view = random_view(images[index], self._random, ViewSettings().scaled(job.gentle))
+            return view, self._targets[index], lessons.of_image(index), self._weights[index]
+        # Lungs mirrored are lungs: one more picture for the price of none.
+        mirror = self._random.choice((-1, 1))
+        if self._random.random() < job.mixed:
+            number = int(self._random.integers(lessons.mixes.shape[1]))
+            mix = numbered_mix(images, self._drawn, number)
+            label, weight = mix.of(self._targets), mix.of(self._weights)
+            return mix.image[:, ::mirror], label, lessons.of_mix(number, mix), weight
+        number = int(self._random.integers(lessons.views.shape[2]))
+        view = numbered_view(images[index], index, number)[:, ::mirror]
+        return view, self._targets[index], lessons.of_view(index, number), self._weights[index]
 
 
-def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
+def train(
+    job: Job,
+    prepared: data.Prepared,
+    fold: int,
+    output: Path,
+    drawn: np.ndarray | None = None,
+) -> None:
     """Runs `job`; after each epoch writes the weights and a line of `history.jsonl`.
 
     Args:
@@ -136,10 +163,11 @@ def train(job: Job, prepared: data.Prepared, fold: int, output: Path) -> None:
         prepared: images and labels.
         fold: left out of training and validated on; `data.NO_FOLD` trains on everything.
         output: folder for `weights.pt` and `history.jsonl`.
+        drawn: indices that numbered mixes were drawn from; None for those trained on.
     """
     output.mkdir(parents=True, exist_ok=True)
     indices, validation = prepared.split(fold)
-    batches = Batches(prepared, indices, job)
+    batches = Batches(prepared, indices, indices if drawn is None else drawn, job)
     total = job.epochs * batches.steps_an_epoch
     last = (job.stop_after or job.epochs) * batches.steps_an_epoch
     network = job.network.to(memory_format=torch.channels_last).train()
@@ -176,7 +204,7 @@ def _loss(job: Job, batch: Batch) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         logits = job.network(_resized(batch.images, job.size)).float()
     loss = cross_entropy(logits, batch.targets, batch.weights)
-    if job.soft is None:
+    if job.lessons is None:
         return loss
     return (1 - job.imitation) * loss + job.imitation * distillation(logits, batch.soft)
 
@@ -234,6 +262,14 @@ def predict(network: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
+def _lessons(files: list[Path], unseen: Path | None) -> Lessons:
+    networks = [soft_labels.load(file) for file in files]
+    if unseen is None:
+        return Lessons.of(networks, None)
+    with np.load(unseen, allow_pickle=False) as arrays:
+        return Lessons.of(networks, arrays[PROBABILITIES])
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
@@ -241,7 +277,11 @@ def _arguments() -> argparse.Namespace:
     teacher.add_argument("--kind", choices=KINDS, default="lite0")
     student = roles.add_parser("student", help="train CORONet")
     student.add_argument(
-        "--soft-labels", type=Path, action="append", default=[], help="of a teacher"
+        "--soft-labels", type=Path, action="append", default=[], help="of a network"
+    )
+    student.add_argument("--unseen", type=Path, help="what `feature_teacher` wrote")
+    student.add_argument(
+        "--mixes-fold", type=int, help="fold left out of the labelled mixes; default: --fold"
     )
     student.add_argument("--initial", type=Path, help="weights of an earlier student run")
     student.add_argument("--imitation", type=float, default=0.9)
@@ -280,14 +320,15 @@ def main() -> None:
     )
     if arguments.role == "student":
         if arguments.soft_labels:
-            job.soft = soften(soft_labels.load(arguments.soft_labels))
-            job.imitation, job.gentle = arguments.imitation, arguments.gentle
-            # Soft labels can say what a mixed image shows, so images may be mixed more; the
-            # last, gentle epochs see what the network will be asked about.
-            job.mixed, job.mixup, job.cutmix = (0.5, 0.4, 1.0) if job.gentle is None else (0, 0, 0)
+            job.lessons = _lessons(arguments.soft_labels, arguments.unseen)
+            job.imitation, job.gentle, job.mixed = arguments.imitation, arguments.gentle, 0.5
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
-    train(job, data.load(arguments.work), arguments.fold, arguments.output)
+    prepared = data.load(arguments.work)
+    drawn = None
+    if arguments.role == "student" and arguments.mixes_fold is not None:
+        drawn, _ = prepared.split(arguments.mixes_fold)
+    train(job, prepared, arguments.fold, arguments.output, drawn)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""What the student imitates: several teachers' answers, at a raised temperature."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from pipeline.experiments.best_model.losses import TEMPERATURE
+from pipeline.experiments.best_model.mixing import NumberedMix
+from pipeline.experiments.best_model.soft_labels import SoftLabels
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Soft labels; each teacher counts the same.
+
+    Attributes:
+        views: float32 [teachers, N, views, classes], of the networks that saw the images.
+        mixes: float32 [teachers, mixes, classes], of the same networks.
+        images: float32 [1 or 0, N, classes], of models that had not seen the image.
+    """
+
+    views: np.ndarray
+    mixes: np.ndarray
+    images: np.ndarray
+
+    @classmethod
+    def of(cls, networks: list[SoftLabels], unseen: np.ndarray | None) -> "Lessons":
+        """Softens the teachers' answers.
+
+        Args:
+            networks: what `soft_labels` wrote, a teacher each.
+            unseen: what `feature_teacher` wrote, [N, classes]; None leaves it out.
+        """
+        none = np.empty((0, *networks[0].views.shape[::2]), np.float32)
+        return cls(
+            views=_soften(np.stack([one.views for one in networks])),
+            mixes=_soften(np.stack([one.mixes for one in networks])),
+            images=none if unseen is None else _soften(np.log(unseen))[None],
+        )
+
+    def of_view(self, index: int, number: int) -> np.ndarray:
+        """Returns the soft label [classes] of view `number` of image `index`."""
+        return _mean(self.views[:, index, number], self.images[:, index])
+
+    def of_mix(self, number: int, mix: NumberedMix) -> np.ndarray:
+        """Returns the soft label [classes] of `mix`, which is number `number`."""
+        return _mean(self.mixes[:, number], mix.of(self.images.swapaxes(0, 1)))
+
+    def of_image(self, index: int) -> np.ndarray:
+        """Returns the soft label [classes] of the image, whichever view of it is shown."""
+        return _mean(self.views[:, index].mean(1), self.images[:, index])
+
+
+def _mean(*answers: np.ndarray) -> np.ndarray:
+    return np.concatenate(answers).mean(0)
+
+
+def _soften(logits: np.ndarray) -> np.ndarray:
+    return functional.softmax(torch.from_numpy(logits).float() / TEMPERATURE, -1).numpy()
