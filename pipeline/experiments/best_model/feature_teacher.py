@@ -94,13 +94,12 @@ def _network_features(kind: str, images: np.ndarray, side: int) -> np.ndarray:
 def _gradient_features(images: np.ndarray) -> np.ndarray:
     side = (_HOG_SIDE, _HOG_SIDE)
     histogram = cv2.HOGDescriptor(side, (32, 32), (16, 16), (16, 16), 9)
-    small = [_resized(image, _HOG_SIDE) for image in images]
-    return np.stack(
-        [
-            (histogram.compute(one) + histogram.compute(cv2.flip(one, 1))).ravel() / 2
-            for one in small
-        ]
-    )
+    found = []
+    for image in images:
+        small = _resized(image, _HOG_SIDE)
+        both = [histogram.compute(one) for one in (small, cv2.flip(small, 1))]
+        found.append(np.mean(both, axis=0))
+    return np.stack(found).reshape(len(images), -1)
 
 
 def _resized(image: np.ndarray, side: int) -> np.ndarray:
