@@ -31,6 +31,13 @@ class Prepared:
         return np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
 
 
+def save(file: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays as one NumPy archive; a file under its name is always whole."""
+    partial = file.with_name(f"{file.stem}.partial.npz")
+    np.savez(partial, **arrays)
+    partial.replace(file)
+
+
 def load(work: Path) -> Prepared:
     """Reads what `prepare` wrote below `work`."""
     with np.load(work / TRAIN_FILE, allow_pickle=False) as arrays:

@@ -128,9 +128,7 @@ def main() -> None:
     print(json.dumps({"accuracy": float((found.argmax(1) == labels).mean())}))
     probabilities = np.full((len(prepared.labels), CLASSES), 1 / CLASSES, np.float32)
     probabilities[used] = found
-    partial = arguments.output.with_suffix(".partial.npz")
-    np.savez(partial, **{PROBABILITIES: probabilities})
-    partial.replace(arguments.output)
+    data.save(arguments.output, **{PROBABILITIES: probabilities})
 
 
 if __name__ == "__main__":

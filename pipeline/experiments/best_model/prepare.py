@@ -10,7 +10,7 @@ import tensorflow as tf
 from components.ingestion.settings import DataSettings
 from models.preprocessing import preprocess_encoded, resolve
 from models.settings import PreprocessingSettings
-from pipeline.experiments.best_model.data import TEST_FILE, TRAIN_FILE
+from pipeline.experiments.best_model.data import TEST_FILE, TRAIN_FILE, save
 from pipeline.experiments.dataset import read_labelled_images
 from pipeline.experiments.folds import make_folds
 
@@ -32,7 +32,7 @@ def main() -> None:
     folds = np.empty(len(dataset), np.int64)
     for number, fold in enumerate(make_folds(dataset.labels, dataset.groups, FOLDS, SEED)):
         folds[fold.test] = number
-    np.savez(
+    save(
         arguments.work / TRAIN_FILE,
         images=_preprocess(list(dataset.encoded), SETTINGS),
         stretched=_preprocess(list(dataset.encoded), STRETCHED),
@@ -43,9 +43,7 @@ def main() -> None:
     with (arguments.data / "test.csv").open(newline="", encoding="utf-8") as table:
         names = [row["filename"] for row in csv.DictReader(table)]
     contents = [(arguments.data / "test" / name).read_bytes() for name in names]
-    np.savez(
-        arguments.work / TEST_FILE, images=_preprocess(contents, SETTINGS), names=np.array(names)
-    )
+    save(arguments.work / TEST_FILE, images=_preprocess(contents, SETTINGS), names=np.array(names))
 
 
 def _preprocess(contents: list[bytes], settings: PreprocessingSettings) -> np.ndarray:

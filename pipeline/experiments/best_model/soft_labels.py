@@ -44,9 +44,7 @@ class SoftLabels:
 
     def save(self, file: Path) -> None:
         """Writes them as a NumPy archive."""
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, views=self.views, mixes=self.mixes)
-        partial.replace(file)
+        data.save(file, views=self.views, mixes=self.mixes)
 
 
 def load(file: Path) -> SoftLabels:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from pipeline.experiments.best_model import data
 from pipeline.experiments.best_model.network import Coronet
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network = Coronet()
     network.load_state_dict(torch.load(arguments.weights, weights_only=True))
-    np.savez(arguments.output, **network.keras_weights())
+    data.save(arguments.output, **network.keras_weights())
 
 
 if __name__ == "__main__":
