@@ -40,8 +40,8 @@ def run_fn(fn_args: FnArgs) -> None:
     config = fn_args.custom_config
     name: str = config["model"]
     settings = SETTINGS[name].model_validate_json(config["settings"])
-    if fn_args.hyperparameters:
-        settings = with_hyperparameters(settings, fn_args.hyperparameters["values"])
+    tuned = fn_args.hyperparameters["values"] if fn_args.hyperparameters else {}
+    settings = with_hyperparameters(settings, tuned)
     if settings.preprocessing is None:
         raise ValueError("the Trainer's settings must say how the images were preprocessed")
     _share_gpus()
@@ -78,6 +78,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "images_per_second": round(fitted.images_per_second, 2),
         "backend": settings.training.backend,
         "pretrained": config.get("pretrained_digest", ""),
+        "tuned": tuned,
         "seed": config["seed"],
     }
     write_json(os.path.join(model_folder, DESCRIPTION_FILE), description)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.options import FirstOption
 from pipeline.commands.progress import shown
 from pipeline.commands.run import LOG
 
@@ -16,6 +17,7 @@ def crossval(
     methods: Annotated[str, typer.Option(help="Resizing methods, with commas.")] = "A,B,C,D",
     thresholds: Annotated[str, typer.Option(help="max, min, preset; with commas.")] = "preset",
     folds: Annotated[int, typer.Option(help="k of the k-fold.", min=3)] = 10,
+    first: FirstOption = None,
     workers: Annotated[int, typer.Option(help="Processes at a time; 0: one a core.", min=0)] = 0,
     preset: Annotated[str | None, typer.Option(help="sample, paper or best.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
@@ -62,6 +64,7 @@ def crossval(
                 output,
                 workers or os.cpu_count() or 1,
                 partial(show, "folds"),
+                first,
             )
         summaries = experiment.write_report(results, output)
     console.print(experiment.summary_table(summaries), soft_wrap=True, highlight=False)

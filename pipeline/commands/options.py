@@ -17,6 +17,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value, such as coronet.training.epochs=5; repeatable."),
 ]
+FirstOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Run only this many of the folds; without it, a later run adds the others.", min=1
+    ),
+]
 BeamRunnerOption = Annotated[
     str | None,
     typer.Option(

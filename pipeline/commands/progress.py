@@ -42,7 +42,9 @@ def shown(console: "Console") -> Iterator[Show]:
             left = "" if now.seconds_left is None else f"ETA {_duration(now.seconds_left)}"
             progress.update(known[section], completed=now.done, total=now.count, left=left)
             if now.result is not None:
-                console.print(_line(now.result, now.done, now.count, left), highlight=False)
+                console.print(
+                    _line(now.result, now.done, now.count, left), highlight=False, soft_wrap=True
+                )
 
         yield show
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.options import FirstOption
 from pipeline.commands.progress import shown
 from pipeline.commands.run import LOG
 
@@ -24,6 +25,7 @@ def reproduce(
     folds: Annotated[
         int | None, typer.Option(help="k of the k-fold; the paper's is 10.", min=3)
     ] = None,
+    first: FirstOption = None,
     workers: Annotated[int, typer.Option(help="Processes at a time; 0: one a core.", min=0)] = 0,
     set_: Annotated[
         list[str] | None,
@@ -52,8 +54,7 @@ def reproduce(
 
         chosen = choose("--sections", sections, tuple(experiment.SECTIONS))
         scale = experiment.QUICK if quick else experiment.FULL
-        if folds is not None:
-            scale = replace(scale, folds=folds)
+        scale = replace(scale, folds=folds or scale.folds, first=first)
         with console.status("reading the images"):
             dataset = read_labelled_images(str(data), settings.data)
         with shown(console) as show:

@@ -438,6 +438,7 @@ def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
         confusion_matrices(
             {f"{one.setup.method}, {one.setup.threshold}": np.array(one.confusion) for one in own},
             output / f"confusion_{model}.png",
+            columns=len({one.setup.threshold for one in own}) if len(own) > 4 else len(own),
         )
     return summaries
 

@@ -55,7 +55,7 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
     axes.axhline(largest, linestyle=":", color="black", linewidth=1)
     axes.text(0.995, largest + 0.01, f"largest class {largest:.2f}", **_at_the_right(axes))
     axes.set_xticks(range(len(methods)), [f"Method {method}" for method in methods])
-    axes.set_xlim(-0.6, len(methods) - 0.2)
+    axes.set_xlim(-0.6, len(methods) - 0.1)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy")
     axes.set_title(title, loc="left")

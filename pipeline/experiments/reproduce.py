@@ -67,6 +67,7 @@ class Scale:
 
     Attributes:
         folds: of the cross-validations; the paper's is 10.
+        first: run this many of the folds; None runs all.
         thresholds: of the paper's three.
         size: pixels a side under the preset threshold; None takes each classifier's own.
         svm_epochs, mlp_epochs, learning_epochs, coronet_epochs: None takes the settings', or
@@ -74,6 +75,7 @@ class Scale:
     """
 
     folds: int = 10
+    first: int | None = None
     thresholds: tuple[str, ...] = ("max", "min", "preset")
     size: int | None = None
     svm_epochs: int | None = None
@@ -140,7 +142,7 @@ class Bench:
             self.output / "experiments",
             self.workers,
             partial(self.progress, section),
-            only,
+            self.scale.first if only is None else only,
         )
 
     def figure(self, name: str) -> Path:
@@ -255,7 +257,7 @@ def _svm_grid(bench: Bench) -> Section:
             "(0.001, 0.0001). Its text then calls C = 0.01 appropriate, where its best row has "
             "C = 0.1; the paper preset takes the row."
         ),
-        ran=_ran(base, summaries, bench),
+        ran=_ran(base, summaries, bench, bench.scale.folds),
         header=("C", "epsilon", "paper", "ours", "95% interval"),
         rows=rows,
     )
@@ -306,7 +308,9 @@ def _methods(
     summaries = summarize(bench.run(title, chosen, bench.scale.folds))
     stem = f"{model}_{variant}".replace(" ", "_").rstrip("_")
     bars = bench.figure(f"accuracy_{stem}")
-    figures.accuracy_bars(summaries, f"{model}, {bench.scale.folds} folds", bars)
+    figures.accuracy_bars(
+        summaries, f"{model}, {summaries[0].folds} of {bench.scale.folds} folds", bars
+    )
     images = [("accuracy; whiskers: one standard deviation over the folds", bars)]
     for threshold in bench.scale.thresholds:
         confusion = bench.figure(f"confusion_{stem}_{threshold}")
@@ -318,12 +322,12 @@ def _methods(
             },
             confusion,
         )
-        images.append((f"confusion under threshold {threshold}, all folds added up", confusion))
+        images.append((f"confusion under threshold {threshold}, folds added up", confusion))
     return Section(
         title=title,
         place=place,
         note=" ".join(filter(None, ("The paper's bars carry no numbers.", note))),
-        ran=_ran(base, summaries, bench),
+        ran=_ran(base, summaries, bench, bench.scale.folds),
         header=("method", "threshold", "pixels", "paper", "ours", "95% interval"),
         rows=tuple(
             (
@@ -370,7 +374,7 @@ def _coronet(bench: Bench) -> Section:
             "Ours: one fold of five, by patient, that neither trained nor picked the epoch. The "
             "paper's hold-out also picked the epoch, and its challenge set is not public."
         ),
-        ran=_ran(base, summaries, bench),
+        ran=_ran(base, summaries, bench, HOLD_OUT_FOLDS),
         header=("configuration", "paper, hold-out", "paper, challenge", "ours", "95% interval"),
         rows=tuple(
             (name, f"{hold_out:.2f}", f"{score:.5f}", *_ours(summary))
@@ -420,13 +424,15 @@ SECTIONS: Mapping[str, Callable[[Bench], Section]] = {
 """What the page can hold, in its order."""
 
 
-def _ran(settings: ClassifierSettings, summaries: Sequence[Summary], bench: Bench) -> str:
+def _ran(
+    settings: ClassifierSettings, summaries: Sequence[Summary], bench: Bench, folds: int
+) -> str:
     """Says what our figures of a section rest on."""
-    folds = summaries[0].folds
+    run = summaries[0].folds
     tested = int(np.sum(summaries[0].confusion))
     hours = sum(summary.seconds for summary in summaries) / 3600
     return (
-        f"Ours: {settings.training.epochs} epochs, {folds} fold{'s' if folds > 1 else ''}, "
+        f"Ours: {settings.training.epochs} epochs, {run} of {folds} folds, "
         f"{tested} of {len(bench.dataset)} images tested, {hours:.2f} hours of training."
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.features import DESCRIPTION_FILE
 from models.hyperparameters import EPOCHS
 from pipeline.experiments.results import markdown_table, write_text
 from pipeline.run_store import latest_run, open_sqlite
@@ -46,14 +47,31 @@ def read_trials(run_folder: Path, model: str) -> list[Trial]:
     return sorted(map(_trial, records), key=lambda trial: -trial.accuracy)
 
 
+def trained_with(run_folder: Path, model: str) -> dict[str, Any]:
+    """Returns the tuned values that the Trainer of `model` says it took, in the newest run.
+
+    Raises:
+        InputError: there is no run.
+        LookupError: the run has no Trainer for `model`.
+    """
+    trained = latest_run(open_sqlite(run_folder)).output(f"Trainer.{model}", "model")
+    if trained is None:
+        raise LookupError(f"the newest run in {run_folder} did not train {model}")
+    description = json.loads((Path(trained.uri) / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    return _settings_only(description["tuned"])
+
+
+def _settings_only(values: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what KerasTuner notes for itself."""
+    return {key: value for key, value in values.items() if not key.startswith("tuner/")}
+
+
 def _trial(record: dict[str, Any]) -> Trial:
     bookkeeping = ("trial_id", "score")
     return Trial(
-        values={
-            key: value
-            for key, value in record.items()
-            if key not in bookkeeping and not key.startswith("tuner/")
-        },
+        values=_settings_only(
+            {key: value for key, value in record.items() if key not in bookkeeping}
+        ),
         accuracy=record["score"],
         epochs=record.get(EPOCHS),
     )
@@ -78,10 +96,15 @@ def _text(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def _chapter(run_folder: Path, model: str) -> str:
+    values = trained_with(run_folder, model)
+    taken = ", ".join(f"{name} = {_text(value)}" for name, value in values.items())
+    table = trial_table(read_trials(run_folder, model))
+    return f"## {model}\n\n{table}\nThe Trainer took {taken}.\n"
+
+
 def write_trials(run_folder: Path, models: Sequence[str]) -> str:
     """Writes `tuning.md` into the run's folder, and returns its text."""
-    text = "\n".join(
-        f"## {model}\n\n{trial_table(read_trials(run_folder, model))}" for model in models
-    )
+    text = "\n".join(_chapter(run_folder, model) for model in models)
     write_text(run_folder / "tuning.md", text)
     return text

@@ -40,6 +40,10 @@ SETTINGS = {
 }
 
 
+TUNED = {"svm": {"epsilon": 0.02, "tuner/bracket": 0}}
+"""What a Tuner found, by classifier."""
+
+
 def _raw(folder: Path) -> list[dict]:
     """100 real X-rays, every class among them, as ingestion describes them."""
     with (folder / "train.csv").open() as file:
@@ -121,7 +125,7 @@ def trained(
             "settings": SETTINGS[request.param].model_dump_json(),
             "seed": 1,
         },
-        hyperparameters=None,
+        hyperparameters={"values": TUNED[request.param]} if request.param in TUNED else None,
     )
     run_fn(arguments)
     return arguments
@@ -174,6 +178,7 @@ def test_the_description_says_what_was_trained(trained: SimpleNamespace) -> None
     assert description["training_images"] == sum(description["training_images_per_class"].values())
     assert description["training_images"] + description["evaluation_images"] == IMAGES
     assert description["parameters"] == _classifier(trained).count_params()
+    assert description["tuned"] == TUNED.get(description["name"], {})
     assert 1 <= description["best_epoch"] <= description["epochs"] == 3
 
 
@@ -181,5 +186,8 @@ def test_the_run_is_recorded_and_its_checkpoints_are_gone(trained: SimpleNamespa
     run = Path(trained.model_run_dir)
     history = json.loads((run / "history.json").read_text())
     assert history["epoch"] == [1, 2, 3]
+    if trained.custom_config["model"] in TUNED:
+        # The SVM's rate in epoch t is epsilon / t: the tuned epsilon reached the training.
+        np.testing.assert_allclose(history["learning_rate"], [0.02, 0.01, 0.02 / 3], rtol=1e-5)
     assert list(run.glob("events.out.tfevents.*"))
     assert not (run.parent.parent / "checkpoint").exists()

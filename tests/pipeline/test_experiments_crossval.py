@@ -1,6 +1,9 @@
 """Folds, results and the cross-validation itself, on the built-in sample."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +209,46 @@ def test_other_settings_are_other_results(tmp_path: Path, dataset: LabelledImage
         for variant in svm_variants(epochs)
     }
     assert len(keys) == 8
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_process_and_is_picked_up(
+    tmp_path: Path, sample_folder: Path
+) -> None:
+    command = [
+        sys.executable,
+        *("-c", "from pipeline.cli import main; main()"),
+        *("crossval", "--data", str(sample_folder), "--output", str(tmp_path)),
+        *("--model", "svm", "--methods", "A", "--folds", "3", "--workers", "1"),
+        *("--set", "preprocessing.size=16", "--set", "svm.training.epochs=3"),
+    ]
+    folds = tmp_path / "folds"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 300
+        while not list(folds.glob("*.json")):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        run.kill()
+        # The pipe ends when the last process that holds it has ended: the worker too.
+        assert run.stdout is not None
+        run.stdout.read()
+    kept = {file: file.stat().st_mtime_ns for file in folds.glob("*.json")}
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "| svm | A | preset | 16 x 16 | 3 |" in again.stdout
+    for file, modified in kept.items():
+        assert file.stat().st_mtime_ns == modified
+    assert len(list(folds.glob("*.json"))) == 3
+
+
+def test_the_first_folds_are_a_part_of_all(tmp_path: Path, dataset: LabelledImages) -> None:
+    chosen = svm_variants()[:1]
+    seen: list[crossval.Progress] = []
+    first = crossval.cross_validate(dataset, chosen, 3, SEED, tmp_path, 1, seen.append, only=1)
+    trained = [now for now in seen if isinstance(now, crossval.Training)]
+    assert [(now.done, now.count) for now in trained] == [(0, 1), (1, 1)]
+    everything = crossval.cross_validate(dataset, chosen, 3, SEED, tmp_path, 1, seen.append)
+    assert everything[0] == first[0]
+    later = [now for now in seen if isinstance(now, crossval.Training)][2:]
+    assert [(now.done, now.count) for now in later] == [(1, 3), (2, 3), (3, 3)]
+    assert later[-1].seconds_left == 0
