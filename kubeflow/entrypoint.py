@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from components.beam_runner import use_in_process_runner
 from kubeflow.parameters import INPUT_PREFIX, fill
 
 TFX_ENTRYPOINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
@@ -80,6 +81,7 @@ def main(arguments: list[str]) -> None:
     written = shared_output_file(outputs) or expected
     completed["outputs"] = {**outputs, "outputFile": written}
     sys.argv[1:] = [*arguments[:place], json.dumps(completed), *arguments[place + 1 :]]
+    use_in_process_runner()
     try:
         runpy.run_module(TFX_ENTRYPOINT, run_name="__main__", alter_sys=True)
     except SystemExit as end:  # how absl's main ends, well or not

@@ -13,8 +13,9 @@ from models.errors import InputError
 from pipeline.config import BeamSettings
 
 _RUNNERS = {
-    "direct": "DirectRunner",
-    "multiprocess": "DirectRunner",
+    # Not DirectRunner, which is whatever Beam can download: see components.beam_runner.
+    "direct": "FnApiRunner",
+    "multiprocess": "FnApiRunner",
     "flink": "FlinkRunner",
     "spark": "SparkRunner",
     "dataflow": "DataflowRunner",

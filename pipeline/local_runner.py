@@ -25,6 +25,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
 
+from components.beam_runner import use_in_process_runner
 from components.evaluation.results import overall_metrics
 from components.ingestion.fingerprint import fingerprint
 from components.pusher import bundle
@@ -78,6 +79,7 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
     """
     output.mkdir(parents=True, exist_ok=True)
     output = output.resolve()
+    use_in_process_runner()
     if "://" not in data:
         data = str(Path(data).resolve())
     with _only_run(output):

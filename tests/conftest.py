@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from components.beam_runner import use_in_process_runner
+
 ROOT = Path(__file__).resolve().parent.parent
 CXR4_VARIABLE = "CORONET_CXR4"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def beam_runner() -> None:
+    """Tests run Beam in this process, whatever Beam could download on this machine."""
+    use_in_process_runner()
 
 
 @pytest.fixture(scope="session")

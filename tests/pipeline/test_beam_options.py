@@ -42,7 +42,7 @@ def test_direct_is_one_process_and_multiprocess_takes_every_core() -> None:
     # Any argument would have TFX build a wheel for workers that are not there.
     assert arguments(BeamSettings()) == []
     direct = _parsed("direct", options=("--job_name=coronet",))
-    assert direct.view_as(StandardOptions).runner == "DirectRunner"
+    assert direct.view_as(StandardOptions).runner == "FnApiRunner"
     assert direct.view_as(DirectOptions).direct_running_mode == "in_memory"
     every_core = _parsed("multiprocess").view_as(DirectOptions)
     assert every_core.direct_running_mode == "multi_processing"
