@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from components.ingestion import dicom
+from components.ingestion import dicom, jpeg
 from components.ingestion.limits import check_content, check_size
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
@@ -40,8 +40,8 @@ class Radiograph:
 
     Attributes:
         pixels: uint8 [H, W].
-        encoded: the canonical encoding of `pixels`: the file's own bytes if it was a grey
-            8-bit JPEG that needs no rotation, else PNG.
+        encoded: the canonical encoding of `pixels`: if it was a grey 8-bit JPEG that needs
+            no rotation, the file's own bytes without its metadata; else PNG.
         patient: what the file itself says (DICOM), unhashed; empty otherwise.
         label: what the file itself says (DICOM), empty otherwise.
     """
@@ -126,9 +126,12 @@ def _from_pillow(image: Image.Image, data: bytes, settings: DataSettings) -> Rad
         )
     rotated = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
     image.load()
-    if image.mode == "L" and image.format == "JPEG" and not rotated:
-        return Radiograph(np.asarray(image), data)
     if image.format == "JPEG":
+        # Pillow makes do with a broken structure. TensorFlow does not always, and one such
+        # file would stop Transform.
+        stripped = jpeg.without_metadata(data)
+        if image.mode == "L" and not rotated:
+            return Radiograph(np.asarray(image), stripped)
         _refuse_colour(image)
         # The luma channel as it is stored, turned upright: what the serving graph decodes.
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)

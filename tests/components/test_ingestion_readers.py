@@ -105,7 +105,8 @@ def test_exif_orientation_is_applied(xray, encode, name, orientation):
     if name == "JPEG":
         np.testing.assert_array_equal(radiograph.pixels, upright)
     assert radiograph.pixels.shape == ((64, 80) if orientation <= 4 else (80, 64))
-    assert (radiograph.encoded == data) == (name == "JPEG" and orientation == 1)
+    kept = radiograph.encoded.startswith(b"\xff\xd8")
+    assert kept == (name == "JPEG" and orientation == 1)
 
 
 def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:

@@ -4,7 +4,8 @@
 
 Not collected by pytest (its name is no test's). Valid files of every format are mutated:
 bits, bytes, blocks, lengths and cuts. A reader may refuse an input, and a table reader may
-raise `InputError`; anything else is a find. Finds are kept in `tests/fuzz/seeds/`, from
+raise `InputError`; anything else is a find. What a reader accepts, the serving graph must
+decode to the same pixels. Finds are kept in `tests/fuzz/seeds/`, from
 where `tests/components/test_fuzz_seeds.py` replays them.
 """
 
@@ -30,6 +31,7 @@ from components.ingestion.discovery import unlabelled
 from components.ingestion.reading import UNLABELLED, Reading
 from components.ingestion.refusals import Refusal, RefusedError
 from components.ingestion.settings import DataSettings
+from models import image_ops
 from models.errors import InputError
 
 SEEDS = Path(__file__).with_name("seeds")
@@ -49,9 +51,12 @@ def feed(data: bytes, suffix: str) -> str:
     if suffix in archives.SUFFIXES:
         return _feed_archive(data, suffix)
     try:
-        readers.read(data, SETTINGS)
+        radiograph = readers.read(data, SETTINGS)
     except RefusedError as refused:
         return refused.reason.value
+    served = image_ops.decode(radiograph.encoded).numpy()[..., 0]
+    if not np.array_equal(served, radiograph.pixels):
+        raise ValueError("the serving graph decodes other pixels")
     return "accepted"
 
 
