@@ -1,12 +1,13 @@
 """Ingestion: what bad files cost, and whether many files need much memory.
 
     python -m benchmarks.ingestion speed             # clean against 5% bad, alternating
-    python -m benchmarks.ingestion memory 2000 20000 # peak memory of a process for each
+    python -m benchmarks.ingestion memory 2000 20000 # peak memory and images/s of each number
 
 Both run the component's executor on Beam's direct runner, in this process or in a child.
 """
 
 import argparse
+import contextlib
 import resource
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 
 from models.features import CLASSES
 
@@ -51,9 +53,11 @@ def ingest(root: Path) -> None:
     from tfx.types import standard_artifacts
 
     from components.artifacts import Quarantine
+    from components.beam_runner import use_in_process_runner
     from components.ingestion.executor import Executor
     from components.ingestion.settings import DataSettings
 
+    use_in_process_runner()
     with tempfile.TemporaryDirectory() as folder:
         examples, quarantine = standard_artifacts.Examples(), Quarantine()
         examples.uri, quarantine.uri = f"{folder}/examples", f"{folder}/quarantine"
@@ -92,33 +96,48 @@ def speed(count: int, rounds: int) -> None:
 
 
 def memory(counts: list[int]) -> None:
-    """Prints the peak memory of a process that ingests that many tiny files."""
+    """Prints the peak memory of a process that ingests that many tiny files, with its children."""
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder, "data")
             write_images(root, count, side=40)
             size = sum(path.stat().st_size for path in root.rglob("*.jpeg"))
             command = [sys.executable, "-m", "benchmarks.ingestion", "child", str(root)]
-            start = time.monotonic()
-            child = subprocess.run(command, check=True, capture_output=True, text=True)
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            peak = _peak(child)
+            assert child.stdout is not None
+            imports, seconds = (float(word) for word in child.stdout.read().split())
+            if child.wait():
+                raise subprocess.CalledProcessError(child.returncode, command)
             print(
-                f"{count:7d} files, {size / 1e6:6.1f} MB: peak {child.stdout.strip()}, "
-                f"{time.monotonic() - start:.0f} s",
+                f"{count:7d} files, {size / 1e6:6.1f} MB: peak {peak:.0f} MiB "
+                f"({imports:.0f} after imports), {seconds:.0f} s, {count / seconds:.0f} files/s",
                 flush=True,
             )
 
 
+def _peak(child: subprocess.Popen[str]) -> float:
+    """Waits for `child`; returns the most memory it had at once, in MiB, with its children."""
+    peak = 0.0
+    process = psutil.Process(child.pid)
+    while child.poll() is None:
+        used = 0
+        with contextlib.suppress(psutil.Error):  # gone in between
+            for one in (process, *process.children(recursive=True)):
+                used += one.memory_info().rss
+        peak = max(peak, used / 2**20)
+        time.sleep(0.25)
+    return peak
+
+
 def child(root: Path) -> None:
-    before = _import_and_measure()
-    ingest(root)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{peak:.0f} MiB ({before:.0f} after imports)")
-
-
-def _import_and_measure() -> float:
+    """Ingests `root`; prints the MiB after imports and the seconds that it took."""
     import components.ingestion.executor  # noqa: F401
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = time.monotonic()
+    ingest(root)
+    print(imports, time.monotonic() - start)
 
 
 def main() -> None:

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.anomaly_gate.findings import Finding, findings
+from components.anomaly_gate.findings import Finding, comparisons, findings
+from components.beam_runner import use_in_process_runner
 from components.ingestion import records
+from components.ingestion.archives import LastZip
 from components.ingestion.discovery import unlabelled
 from components.ingestion.names import printable
 from components.ingestion.reading import UNLABELLED, Image, Reading
@@ -108,6 +110,7 @@ def check(
     Raises:
         InputError: no such bundle or folder, or nothing in it can be read.
     """
+    use_in_process_runner()
     manifest = bundles.read_manifest(str(bundle))
     schema = tfdv.load_schema_text(str(_part(bundle, bundles.SCHEMA)))
     training = tfdv.load_stats_binary(str(_part(bundle, bundles.STATISTICS)))
@@ -152,23 +155,27 @@ class _Tally:
         self.unfamiliar: list[str] = []
 
     def read(self, folder: Path, settings: DataSettings) -> Iterator[Image]:
-        reading = Reading(str(folder), UNLABELLED, settings)
-        for item in unlabelled(str(folder)):
-            if isinstance(item, Refusal):
-                self.refused.append(item)
+        for found in self._found(folder, settings):
+            if isinstance(found, Refusal):
+                self.refused.append(found)
                 continue
-            for found in reading.read([item]):
-                if isinstance(found, Refusal):
-                    self.refused.append(found)
-                    continue
-                try:
-                    self._predict(found)
-                except EdgeError as error:  # larger than a device takes
-                    refused = RefusedError(Reason.UNSUPPORTED_PIXELS, str(error))
-                    self.refused.append(refused.to_refusal(found.name))
-                    continue
-                self.images += 1
-                yield found
+            try:
+                self._predict(found)
+            except EdgeError as error:  # larger than a device takes
+                refused = RefusedError(Reason.UNSUPPORTED_PIXELS, str(error))
+                self.refused.append(refused.to_refusal(found.name))
+                continue
+            self.images += 1
+            yield found
+
+    def _found(self, folder: Path, settings: DataSettings) -> Iterator[Image | Refusal]:
+        reading = Reading(str(folder), UNLABELLED, settings)
+        with LastZip() as zips:
+            for item in unlabelled(str(folder)):
+                if isinstance(item, Refusal):
+                    yield item
+                else:
+                    yield from reading.read([item], zips)
 
     def _predict(self, image: Image) -> None:
         if self._classifier is not None:
@@ -192,17 +199,9 @@ def _findings(
 ) -> list[Finding]:
     anomalies = tfdv.validate_statistics(serving, schema, environment=SERVING_ENVIRONMENT)
     found = findings(anomalies, "schema")
-    skew = tfdv.validate_statistics(training, schema, serving_statistics=serving)
     # This judges the training data again too; only what compares the two is of interest.
-    for feature in [*skew.anomaly_info]:
-        reasons = [
-            anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-            for reason in skew.anomaly_info[feature].reason
-        ]
-        if not any(name.startswith("COMPARATOR_") for name in reasons):
-            del skew.anomaly_info[feature]
-    skew.ClearField("dataset_anomaly_info")
-    return found + findings(skew, "skew")
+    skew = tfdv.validate_statistics(training, schema, serving_statistics=serving)
+    return found + comparisons(skew, "skew")
 
 
 def _part(bundle: Path, name: str) -> Path:

@@ -90,6 +90,9 @@ class Zip:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._archive.close()
         self._file.close()
 
@@ -111,6 +114,42 @@ class Zip:
             raise RefusedError(Reason.ENCRYPTED_ARCHIVE, "needs a password: unpack it first")
         with _refusing_damage(), self._archive.open(member) as file:
             return storage.read_bounded(file, limit)
+
+
+class LastZip:
+    """Keeps the zip archive that was used last open.
+
+    The members of a large archive come in many portions; without this, its whole directory
+    would be read for each.
+    """
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._zip: Zip | None = None
+
+    def __enter__(self) -> "LastZip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, path: str, root: str) -> Zip:
+        """Returns the archive at `path`; what was open before is closed.
+
+        Raises:
+            RefusedError: see `Zip`.
+        """
+        if self._zip is None or self._path != path:
+            self.close()
+            self._zip = Zip(path, root)
+            self._path = path
+        return self._zip
+
+    def close(self) -> None:
+        """Closes whatever is open."""
+        if self._zip is not None:
+            self._zip.close()
+            self._zip = None
 
 
 def read_tar(

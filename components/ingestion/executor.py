@@ -9,7 +9,6 @@ name alone, so the output is the same for any order and any number of workers.
 import json
 import math
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,9 +23,10 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from components.ingestion import archives, perceptual_hash, quarantine, records
+from components.ingestion import archives, intermediate, perceptual_hash, quarantine, records
+from components.ingestion.copies import Batch, FindCopies, Found, name_copies
 from components.ingestion.discovery import Plan, discover, make_plan
-from components.ingestion.duplicates import Copies, Fact, FindCopies, Member, Resolution, resolve
+from components.ingestion.duplicates import Copies, Kind, Member, Resolution, resolve
 from components.ingestion.labels import require_every_class, require_known
 from components.ingestion.names import printable
 from components.ingestion.reading import Reading
@@ -119,12 +119,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             copies = (
                 read[None]
                 | FindCopies(settings.near_duplicate_bits)
-                | "DescribeCopies" >> beam.Map(lambda copies: (COPIES, copies))
+                | "DescribeCopies" >> beam.Map(lambda found: (COPIES, found))
             )
-            accepted = (
-                read[None]
-                | beam.combiners.Count.Globally()
-                | "DescribeAccepted" >> beam.Map(lambda count: (ACCEPTED, count))
+            accepted = read[None] | "DescribeAccepted" >> beam.Map(
+                lambda batch: (ACCEPTED, batch.images)
             )
             (
                 (refused, copies, accepted)
@@ -135,12 +133,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         lines: dict[str, list[Any]] = {REFUSED: [], COPIES: [], ACCEPTED: []}
         for kind, line in _read_lines(workspace, FINDINGS):
             lines[kind].append(line)
+        found = [Found(Kind(kind), tuple(places)) for kind, places in lines[COPIES]]
+        members = intermediate.read_members(
+            workspace, (at for copies in found for at in copies.places)
+        )
         return (
             [Refusal(**line) for line in lines[REFUSED]],
-            [
-                Copies(kind, tuple(Member(*member) for member in members))
-                for kind, members in lines[COPIES]
-            ],
+            name_copies(found, members),
             sum(lines[ACCEPTED]),
         )
 
@@ -187,31 +186,45 @@ class _Discover(beam.DoFn):
 
 
 class _ReadShard(beam.DoFn):
-    """Decodes the images of one shard into an intermediate file; yields a `Fact` for each."""
+    """Decodes the images of one shard into intermediate files; yields a `Batch` of every few."""
 
     def __init__(self, reading: Reading, workspace: str) -> None:
         self._reading = reading
         self._workspace = workspace
         self._accepted = Metrics.counter(METRICS, ACCEPTED)
 
-    def process(self, shard: tuple[int, Iterable[Reference]]) -> Iterator[Any]:
-        index, references = shard
-        with _Written(_intermediate(self._workspace, index)) as file:
-            for item in self._reading.read(references):
+    def start_bundle(self) -> None:
+        self._zips = archives.LastZip()
+
+    def finish_bundle(self) -> None:
+        self._zips.close()
+
+    def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        index, packed = shard
+        rows = 0
+        digests, hashes = bytearray(), bytearray()
+        with (
+            intermediate.Written(intermediate.examples_path(self._workspace, index)) as examples,
+            intermediate.Written(intermediate.members_path(self._workspace, index)) as members,
+        ):
+            for item in self._reading.read(map(Reference.unpack, packed), self._zips):
                 if isinstance(item, Refusal):
                     yield beam.pvalue.TaggedOutput(REFUSED, item)
                     continue
                 assert item.label is not None  # plans are labelled
-                file.write(records.to_example(item).SerializeToString(deterministic=True))
-                self._accepted.inc()
+                examples.write(records.to_example(item).SerializeToString(deterministic=True))
                 digest = item.radiograph.digest
-                yield Fact(
-                    name=item.name,
-                    key=split_key(item.patient, digest),
-                    label=item.label,
-                    digest=digest,
-                    hash=perceptual_hash.perceptual_hash(item.radiograph.pixels),
-                )
+                member = Member(item.name, split_key(item.patient, digest), item.label)
+                members.write(intermediate.pack_member(member))
+                self._accepted.inc()
+                rows += 1
+                digests += bytes.fromhex(digest)
+                hashes += perceptual_hash.perceptual_hash(item.radiograph.pixels)
+                if rows % SHARD_IMAGES == 0:  # a tar archive is one shard, however long
+                    yield Batch(index, rows - SHARD_IMAGES, bytes(digests), bytes(hashes))
+                    digests, hashes = bytearray(), bytearray()
+        if digests:
+            yield Batch(index, rows - rows % SHARD_IMAGES, bytes(digests), bytes(hashes))
 
 
 class _WriteShard(beam.DoFn):
@@ -234,17 +247,14 @@ class _WriteShard(beam.DoFn):
         self._folders = folders
 
     def process(self, shard: int) -> Iterator[tuple[str, str]]:
-        source = _intermediate(self._workspace, shard)
         paths = {split: self._path(split, shard) for split in features.SPLITS}
         with (
-            _Written(paths[features.TRAIN_SPLIT], "GZIP") as train,
-            _Written(paths[features.EVAL_SPLIT], "GZIP") as evaluation,
-            _Written(paths[features.TEST_SPLIT], "GZIP") as test,
+            intermediate.Written(paths[features.TRAIN_SPLIT], "GZIP") as train,
+            intermediate.Written(paths[features.EVAL_SPLIT], "GZIP") as evaluation,
+            intermediate.Written(paths[features.TEST_SPLIT], "GZIP") as test,
         ):
             files = dict(zip(features.SPLITS, (train, evaluation, test), strict=True))
-            # A shard to which no name was hashed has no file.
-            for record in tf.data.TFRecordDataset([source] if fileio.exists(source) else []):
-                serialized = record.numpy()
+            for serialized in intermediate.read(intermediate.examples_path(self._workspace, shard)):
                 example = tf.train.Example.FromString(serialized)
                 if records.text(example, features.FILENAME) in self._left_out:
                     continue
@@ -272,39 +282,15 @@ class _WriteShard(beam.DoFn):
         )
 
 
-class _Written:
-    """A TFRecord file that appears under its name when it is complete."""
-
-    def __init__(self, path: str, compression: str = "") -> None:
-        self._path = path
-        self._staging = f"{path}.{uuid.uuid4().hex}.incoming"
-        self._compression = compression
-
-    def __enter__(self) -> tf.io.TFRecordWriter:
-        self._writer = tf.io.TFRecordWriter(self._staging, self._compression)
-        return self._writer
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        self._writer.close()
-        if error is None:
-            fileio.rename(self._staging, self._path, overwrite=True)
-        else:
-            fileio.remove(self._staging)
-
-
-def _intermediate(workspace: str, shard: int) -> str:
-    return os.path.join(workspace, f"examples-{shard:05d}.tfrecord")
-
-
 def _shard_count(root: str, plan: Plan, settings: DataSettings) -> int:
     images = sum(1 for _ in discover(root, plan, settings))
     return min(max(1, math.ceil(images / SHARD_IMAGES)), MAX_SHARDS)
 
 
-def _by_shard(reference: Reference, shards: int) -> tuple[int, Reference]:
+def _by_shard(reference: Reference, shards: int) -> tuple[int, bytes]:
     # A tar archive can only be read from front to back: all of it belongs to one shard.
     whole = reference.member and not archives.is_zip(reference.container)
-    return spread(reference.container if whole else reference.name, shards), reference
+    return spread(reference.container if whole else reference.name, shards), reference.pack()
 
 
 def _counted(refusal: Refusal) -> Refusal:

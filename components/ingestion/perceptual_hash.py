@@ -12,16 +12,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 BITS = 128
+BYTES = BITS // 8
 BANDS = 8
 """Two hashes that differ in fewer than this many bits agree in at least one band."""
 SIDE = 32
-BLOCK = 512  # rows of the distance matrix held at once
 
 _FREQUENCIES = sorted(
     ((v, u) for v in range(SIDE) for u in range(SIDE) if (v, u) != (0, 0)),
     key=lambda f: (sum(f), f),
 )[:BITS]
 _ROWS, _COLUMNS = (np.array(axis) for axis in zip(*_FREQUENCIES, strict=True))
+_SET_BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
 
 
 def perceptual_hash(pixels: np.ndarray) -> bytes:
@@ -31,41 +32,42 @@ def perceptual_hash(pixels: np.ndarray) -> bytes:
     return np.packbits(coefficients > np.median(coefficients)).tobytes()
 
 
-def bands(value: bytes) -> list[bytes]:
-    """Returns the `BANDS` keys of a hash; near hashes share one, so only those are compared."""
-    width = len(value) // BANDS
-    return [bytes([band]) + value[band * width : (band + 1) * width] for band in range(BANDS)]
+def bands(hashes: np.ndarray) -> np.ndarray:
+    """Returns the bands of `hashes` (uint8 [n, 16]) as uint16 [n, 8]."""
+    return np.ascontiguousarray(hashes).view(np.uint16)
 
 
-def group(hashes: list[bytes], max_distance: int) -> list[list[int]]:
-    """Returns groups of indices into `hashes` that are linked by near pairs.
+def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns in how many bits the hashes differ, row by row: uint8 [n, 16] to [n]."""
+    return _SET_BITS[bands(first) ^ bands(second)].sum(axis=1)
+
+
+def near_groups(hashes: np.ndarray, band: int, max_distance: int) -> np.ndarray:
+    """Returns a number for each hash, the same for all that near pairs link.
 
     Args:
-        hashes: equal ones are always one group.
+        hashes: uint8 [n, 16], different from each other.
+        band: 0 to 7; only pairs that agree in it are compared.
         max_distance: the most differing bits of a near pair.
-
-    Returns:
-        the connected components with at least two members, each in rising order.
     """
-    distinct = sorted(set(hashes))
-    positions = {value: position for position, value in enumerate(distinct)}
-    bits = np.unpackbits(
-        np.frombuffer(b"".join(distinct), np.uint8).reshape(len(distinct), -1), axis=1
-    ).astype(np.float32)
-    ones = bits.sum(axis=1)
-    first, second = [], []
-    for start in range(0, len(distinct), BLOCK):
-        block = bits[start : start + BLOCK]
-        distance = ones[start : start + BLOCK, None] + ones - 2 * (block @ bits.T)
-        rows, columns = np.nonzero(distance <= max_distance)
-        first.append(rows + start)
-        second.append(columns)
-    edges = np.concatenate(first), np.concatenate(second)
-    _, component = connected_components(
-        coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(distinct), len(distinct))),
-        directed=False,
-    )
-    members: dict[int, list[int]] = {}
-    for index, value in enumerate(hashes):
-        members.setdefault(int(component[positions[value]]), []).append(index)
-    return [found for found in members.values() if len(found) > 1]
+    values = bands(hashes)[:, band]
+    order = np.argsort(values, kind="stable")
+    values, hashes = values[order], hashes[order]
+    group = np.arange(len(hashes))
+    # Sorted, hashes that agree are neighbours: compare each with the next, then with the one
+    # after that, and so on. Pairs that others have linked already need no comparison.
+    first = group
+    for offset in range(1, len(hashes)):
+        first = first[: np.searchsorted(first, len(hashes) - offset)]
+        first = first[values[first] == values[first + offset]]
+        if not first.size:
+            break
+        apart = first[group[first] != group[first + offset]]
+        near = apart[distances(hashes[apart], hashes[apart + offset]) <= max_distance]
+        if near.size:
+            links = (np.ones(len(near), bool), (group[near], group[near + offset]))
+            graph = coo_array(links, shape=(len(hashes),) * 2)
+            group = connected_components(graph, directed=False)[1][group]
+    result = np.empty_like(group)
+    result[order] = group
+    return result

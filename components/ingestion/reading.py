@@ -1,5 +1,6 @@
 """From references to decoded images, or to the reasons why not."""
 
+import contextlib
 import hashlib
 import itertools
 import re
@@ -51,8 +52,12 @@ class Reading:
     kind: str
     settings: DataSettings
 
-    def read(self, references: Iterable[Reference]) -> Iterator[Image | Refusal]:
+    def read(
+        self, references: Iterable[Reference], zips: archives.LastZip | None = None
+    ) -> Iterator[Image | Refusal]:
         """Yields an image or a refusal for each reference (several for a tar archive).
+
+        Give the same `zips` to several calls that may read from the same archive.
 
         Images of one archive come together, archives after plain files; within these, the
         order is that of `order_key`, and for tar archives that of the archive.
@@ -65,16 +70,17 @@ class Reading:
             else:
                 unique.append(item)
         ordered = sorted(unique, key=lambda one: (_archive(one), order_key(one.name)))
-        for archive, members in itertools.groupby(ordered, key=_archive):
-            found = list(members)
-            if not archive:
-                items = self._plain(found)
-            elif archives.is_zip(archive):
-                items = self._zip(archive, found)
-            else:
-                items = self._tar(archive, found)
-            for reference, content in items:
-                yield self._image(reference, content, labels)
+        with contextlib.nullcontext(zips) if zips is not None else archives.LastZip() as opened:
+            for archive, members in itertools.groupby(ordered, key=_archive):
+                found = list(members)
+                if not archive:
+                    items = self._plain(found)
+                elif archives.is_zip(archive):
+                    items = self._zip(archive, found, opened)
+                else:
+                    items = self._tar(archive, found)
+                for reference, content in items:
+                    yield self._image(reference, content, labels)
 
     def _plain(self, references: list[Reference]) -> Iterator[tuple[Reference, Content]]:
         for reference in references:
@@ -86,21 +92,20 @@ class Reading:
             yield reference, content
 
     def _zip(
-        self, archive: str, references: list[Reference]
+        self, archive: str, references: list[Reference], zips: archives.LastZip
     ) -> Iterator[tuple[Reference, Content]]:
         try:
-            with archives.Zip(archive, self.root) as members:
-                for reference in references:
-                    try:
-                        content: Content = members.read(
-                            reference.member, self.settings.max_file_bytes
-                        )
-                    except RefusedError as refused:
-                        content = refused
-                    yield reference, content
+            members = zips.open(archive, self.root)
         except RefusedError as refused:
             for reference in references:
                 yield reference, refused
+            return
+        for reference in references:
+            try:
+                content: Content = members.read(reference.member, self.settings.max_file_bytes)
+            except RefusedError as refused:
+                content = refused
+            yield reference, content
 
     def _tar(
         self, archive: str, references: list[Reference]

@@ -235,3 +235,28 @@ def test_a_missing_member_is_refused(tmp_path):
     ):
         archive.read("c.png", 10)
     assert refused.value.reason == Reason.MISSING_FILE
+
+
+def test_an_archive_is_opened_once_for_many_portions(tmp_path, xray, encode, monkeypatch):
+    for name in ("one.zip", "two.zip"):
+        write_zip(
+            tmp_path / name, {f"covid/{index}.png": encode(xray(index)) for index in range(4)}
+        )
+    references = list(discover(str(tmp_path), Plan("folder"), SETTINGS))
+    opened: list[str] = []
+    opening = archives.Zip.__init__
+
+    def counted(self, path, root):
+        opened.append(Path(path).name)
+        opening(self, path, root)
+
+    monkeypatch.setattr(archives.Zip, "__init__", counted)
+    reading = Reading(str(tmp_path), "folder", SETTINGS)
+    with archives.LastZip() as zips:
+        found = [item for one in references for item in reading.read([one], zips)]
+        last = zips.open(references[-1].container, str(tmp_path))
+    assert len(found) == 8
+    assert all(isinstance(item, Image) for item in found)
+    assert sorted(opened) == ["one.zip", "two.zip"]
+    with pytest.raises(RefusedError, match="already closed"):
+        last.read("covid/0.png", 1000)
