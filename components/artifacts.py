@@ -35,6 +35,9 @@ class Report(Artifact):
 
 
 class DataVerdict(Artifact):
-    """The data passed its schema. Payload: `verdict.json`, what is worth a warning."""
+    """The data passed its schema. Payload: `verdict.json`, warnings and measured distances.
+
+    The custom property `statistics_id` names the ExampleStatistics that were accepted.
+    """
 
     TYPE_NAME = "components.DataVerdict"

@@ -13,6 +13,7 @@ from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.types import BaseChannel
 
 from components.anomaly_gate.component import AnomalyGate
+from components.artifacts import DataVerdict
 from components.candidates import input_key
 from components.edge_exporter.component import EdgeExporter
 from components.evaluation.component import EdgeEvaluator
@@ -21,7 +22,7 @@ from components.ingestion.component import XrayExampleGen
 from components.pusher.component import BundlePusher
 from components.pusher.executor import BEST
 from components.report.component import ReportWriter
-from components.resolver.strategy import PrecedingBlessedModelStrategy
+from components.resolver.strategy import PrecedingBlessedModelStrategy, PrecedingStatisticsStrategy
 from components.schema_gen.component import XraySchemaGen
 from models.errors import InputError
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
@@ -65,8 +66,9 @@ def create_pipeline(
             the code); they are part of the cache key where they matter.
         metadata: the ML Metadata store; None where the orchestrator brings its own.
         beam_args: Beam pipeline options.
-        with_baseline: whether a model must also not fall behind the one blessed before it;
-            False where the orchestrator cannot resolve artifacts of earlier runs.
+        with_baseline: whether a model must also not fall behind the one blessed before it,
+            and the data is compared with that of the run before; False where the
+            orchestrator cannot resolve artifacts of earlier runs.
     """
     ingestion = XrayExampleGen(
         data_root=data_root,
@@ -80,12 +82,15 @@ def create_pipeline(
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
+    previous = _previous_statistics(statistics) if with_baseline else None
     anomaly_gate = AnomalyGate(
         anomalies=validator.outputs["anomalies"],
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
+        previous_statistics=previous.outputs["statistics"] if previous else None,
     )
-    nodes: list[BaseNode] = [ingestion, schema, statistics, validator, anomaly_gate]
+    nodes: list[BaseNode] = [ingestion, schema, statistics, validator]
+    nodes += [previous, anomaly_gate] if previous else [anomaly_gate]
 
     transforms: dict[PreprocessingSettings, tfx.components.Transform] = {}
     candidates: dict[str, BaseChannel] = {}
@@ -121,7 +126,7 @@ def create_pipeline(
         examples=examples,
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
-        anomalies=validator.outputs["anomalies"],
+        verdict=anomaly_gate.outputs["verdict"],
         quarantine=ingestion.outputs["quarantine"],
         pushed=pusher.outputs["pushed_model"],
         context_json=json.dumps(
@@ -137,6 +142,19 @@ def create_pipeline(
         metadata_connection_config=metadata,
         beam_pipeline_args=beam_args,
     )
+
+
+def _previous_statistics(statistics: tfx.components.StatisticsGen) -> tfx.dsl.Resolver:
+    """Returns the node that finds the statistics of the accepted data before this."""
+    return tfx.dsl.Resolver(
+        strategy_class=PrecedingStatisticsStrategy,
+        candidate=statistics.outputs["statistics"],
+        statistics=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.ExampleStatistics,
+            producer_component_id=statistics.id,
+        ),
+        verdict=tfx.dsl.Channel(type=DataVerdict, producer_component_id=AnomalyGate.__name__),
+    ).with_id("Resolver.statistics")
 
 
 def _transform(

@@ -18,6 +18,9 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
             type=standard_artifacts.ExampleStatistics, optional=True
         ),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema, optional=True),
+        "previous_statistics": component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
     }
     OUTPUTS = {"verdict": component_spec.ChannelParameter(type=DataVerdict)}
 
@@ -29,7 +32,8 @@ class AnomalyGate(base_component.BaseComponent):
     that is known to be wrong. Make whatever must not run depend on this node.
 
     Outputs:
-        verdict: DataVerdict, with the findings that are worth a warning only.
+        verdict: DataVerdict, with the findings that are worth a warning only, and every
+            distance that was measured.
     """
 
     SPEC_CLASS = AnomalyGateSpec
@@ -40,6 +44,7 @@ class AnomalyGate(base_component.BaseComponent):
         anomalies: BaseChannel,
         statistics: BaseChannel | None = None,
         schema: BaseChannel | None = None,
+        previous_statistics: BaseChannel | None = None,
     ) -> None:
         """Declares the node.
 
@@ -48,11 +53,14 @@ class AnomalyGate(base_component.BaseComponent):
             statistics: of the raw examples; with `schema`, drift from the train split to
                 the others is looked for too.
             schema: of the raw examples.
+            previous_statistics: of an earlier run; with the other two, drift of the train
+                split since then is looked for too.
         """
         spec = AnomalyGateSpec(
             anomalies=anomalies,
             statistics=statistics,
             schema=schema,
+            previous_statistics=previous_statistics,
             verdict=as_channel([DataVerdict()]),
         )
         super().__init__(spec=spec)

@@ -4,7 +4,7 @@ ReportWriter(
     examples=ingestion.outputs["examples"],
     statistics=statistics.outputs["statistics"],
     schema=schema.outputs["schema"],
-    anomalies=validator.outputs["anomalies"],
+    verdict=anomaly_gate.outputs["verdict"],
     quarantine=ingestion.outputs["quarantine"],
     pushed=pusher.outputs["pushed_model"],
     context_json=json.dumps({"config": ..., "data_digest": ..., "revision": ...}),
@@ -17,7 +17,7 @@ from tfx.types import BaseChannel, component_spec, standard_artifacts
 from tfx.types.channel_utils import as_channel
 
 from components import candidates
-from components.artifacts import Quarantine, Report
+from components.artifacts import DataVerdict, Quarantine, Report
 from components.report.executor import Executor
 
 
@@ -29,7 +29,7 @@ class ReportWriterSpec(component_spec.ComponentSpec):
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
-        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "verdict": component_spec.ChannelParameter(type=DataVerdict),
         "quarantine": component_spec.ChannelParameter(type=Quarantine),
         "pushed": component_spec.ChannelParameter(
             type=standard_artifacts.PushedModel, optional=True
@@ -58,7 +58,7 @@ class ReportWriter(base_component.BaseComponent):
         examples: BaseChannel,
         statistics: BaseChannel,
         schema: BaseChannel,
-        anomalies: BaseChannel,
+        verdict: BaseChannel,
         quarantine: BaseChannel,
         context_json: str,
         pushed: BaseChannel | None = None,
@@ -70,7 +70,7 @@ class ReportWriter(base_component.BaseComponent):
             examples: raw examples with a test split.
             statistics: of the raw examples.
             schema: of the raw examples.
-            anomalies: of the raw examples.
+            verdict: on the data, from AnomalyGate.
             quarantine: what ingestion refused.
             context_json: `config` (the whole configuration), `data_digest` and `revision`.
             pushed: what was pushed, if anything.
@@ -80,7 +80,7 @@ class ReportWriter(base_component.BaseComponent):
             examples=examples,
             statistics=statistics,
             schema=schema,
-            anomalies=anomalies,
+            verdict=verdict,
             quarantine=quarantine,
             context_json=context_json,
             pushed=pushed,

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, artifact_utils
+from tfx.types import Artifact
 
 from components import candidates
-from components.anomaly_gate.executor import ANOMALIES
-from components.anomaly_gate.findings import Finding, findings
+from components.anomaly_gate.executor import VERDICT
+from components.anomaly_gate.findings import Distance, Finding
 from components.evaluation import results
 from components.ingestion import quarantine
 from components.pusher.executor import is_blessed
@@ -96,7 +95,9 @@ class DataContent:
     Attributes:
         splits: images by split and class.
         features: statistics of the training split.
-        findings: what TFDV found against the schema.
+        findings: what AnomalyGate warned of: against the schema, or drift.
+        distances: all that it measured between splits, and since the run before.
+        previous: whether there was a run before to compare with.
         refusals: the first `SHOWN_REFUSALS` refused inputs: path, reason, detail.
         refused: refused inputs by reason.
         duplicates: what ingestion counted about copies and leaks.
@@ -105,6 +106,8 @@ class DataContent:
     splits: dict[str, dict[str, int]]
     features: tuple[FeatureStatistics, ...]
     findings: tuple[Finding, ...]
+    distances: tuple[Distance, ...]
+    previous: bool
     refusals: tuple[dict[str, str], ...]
     refused: dict[str, int]
     duplicates: dict[str, int]
@@ -189,12 +192,16 @@ def _data(inputs: Mapping[str, Sequence[Artifact]]) -> DataContent:
     with fileio.open(os.path.join(folder, quarantine.JSONL), "r") as file:
         for line, _ in zip(file, range(SHOWN_REFUSALS), strict=False):
             refusals.append(json.loads(line))
+    verdict = _json(inputs["verdict"][0].uri, VERDICT)
     return DataContent(
         splits={
             split: {name: summary["splits"][split][name] for name in CLASSES} for split in SPLITS
         },
         features=_statistics(inputs["statistics"][0]),
-        findings=tuple(_findings(inputs["anomalies"][0])),
+        findings=tuple(Finding(**warning) for warning in verdict["warnings"]),
+        # A verdict that an earlier version cached has no distances.
+        distances=tuple(Distance(**distance) for distance in verdict.get("distances", [])),
+        previous=verdict.get("previous", False),
         refusals=tuple(refusals),
         refused=summary["refused"],
         duplicates={
@@ -220,15 +227,6 @@ def _statistics(artifact: Artifact) -> tuple[FeatureStatistics, ...]:
             shared |= {"distinct": stats.unique}
         found.append(FeatureStatistics(**shared))
     return tuple(sorted(found, key=lambda feature: feature.name))
-
-
-def _findings(artifact: Artifact) -> list[Finding]:
-    found: list[Finding] = []
-    for split in artifact_utils.decode_split_names(artifact.split_names):
-        path = os.path.join(artifact_utils.get_split_uri([artifact], split), ANOMALIES)
-        with fileio.open(path, "rb") as file:
-            found += findings(anomalies_pb2.Anomalies.FromString(file.read()), split)
-    return found
 
 
 def _json(folder: str, name: str) -> Any:

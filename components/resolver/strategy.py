@@ -1,12 +1,20 @@
-"""Resolves the baseline of the change threshold: the latest blessed model before the candidate."""
+"""Resolves what a run is compared with: what an earlier run of the pipeline left."""
+
+from collections.abc import Collection, Sequence
 
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.common.resolver import ResolverStrategy
 
+from components.anomaly_gate.executor import STATISTICS_ID
+
 CANDIDATE_KEY = "candidate"
 MODEL_KEY = "model"
 BLESSING_KEY = "model_blessing"
+STATISTICS_KEY = "statistics"
+VERDICT_KEY = "verdict"
+
+Artifacts = dict[str, list[types.Artifact]]
 
 
 class PrecedingBlessedModelStrategy(ResolverStrategy):
@@ -18,9 +26,7 @@ class PrecedingBlessedModelStrategy(ResolverStrategy):
     a cached candidate the baseline that it had the first time.
     """
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]] | None:
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts | None:
         """Returns at most one model and its blessing; None where there is no candidate.
 
         Args:
@@ -38,16 +44,47 @@ class PrecedingBlessedModelStrategy(ResolverStrategy):
             for blessing in input_dict.get(BLESSING_KEY, [])
             if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
         }
-        earlier = [
-            model
-            for model in input_dict.get(MODEL_KEY, [])
-            if model.id < candidate.id and model.id in blessings
-        ]
-        if not earlier:
-            return {CANDIDATE_KEY: [candidate], MODEL_KEY: [], BLESSING_KEY: []}
-        latest = max(earlier, key=lambda model: model.id)
+        latest = _latest_before(candidate, input_dict.get(MODEL_KEY, []), blessings)
         return {
             CANDIDATE_KEY: [candidate],
-            MODEL_KEY: [latest],
-            BLESSING_KEY: [blessings[latest.id]],
+            MODEL_KEY: latest,
+            BLESSING_KEY: [blessings[model.id] for model in latest],
         }
+
+
+class PrecedingStatisticsStrategy(ResolverStrategy):
+    """The latest statistics before the candidate of data that passed its `AnomalyGate`.
+
+    Before, for the same reason as above: in a second run on the same data, the statistics
+    are compared with those that they were compared with the first time.
+    """
+
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts | None:
+        """Returns at most one of the statistics; None where there is no candidate.
+
+        Args:
+            store: the ML Metadata store, which this strategy does not need.
+            input_dict: `candidate` (one ExampleStatistics), `statistics` (all of them) and
+                `verdict` (every DataVerdict).
+        """
+        if not input_dict.get(CANDIDATE_KEY):
+            return None
+        candidate = input_dict[CANDIDATE_KEY][0]
+        verdicts = {
+            verdict.get_int_custom_property(STATISTICS_ID): verdict
+            for verdict in input_dict.get(VERDICT_KEY, [])
+        }
+        latest = _latest_before(candidate, input_dict.get(STATISTICS_KEY, []), verdicts)
+        return {
+            CANDIDATE_KEY: [candidate],
+            STATISTICS_KEY: latest,
+            VERDICT_KEY: [verdicts[statistics.id] for statistics in latest],
+        }
+
+
+def _latest_before(
+    candidate: types.Artifact, artifacts: Sequence[types.Artifact], accepted: Collection[int]
+) -> list[types.Artifact]:
+    """Returns the accepted artifact that is next before the candidate, if there is one."""
+    earlier = [one for one in artifacts if one.id < candidate.id and one.id in accepted]
+    return [max(earlier, key=lambda one: one.id)] if earlier else []

@@ -54,13 +54,14 @@ def gate(tmp_path: Path):
     Path(schema.uri).mkdir()
     Path(schema.uri, "schema.pbtxt").write_text(Path(SCHEMA_FILE).read_text())
 
-    def run(splits: dict[str, list[Any]], drift: bool = False) -> dict[str, Any]:
+    def describe(name: str, splits: dict[str, list[Any]]) -> Any:
         statistics = standard_artifacts.ExampleStatistics()
-        statistics.uri = str(tmp_path / "statistics")
+        statistics.id = 7
+        statistics.uri = str(tmp_path / name)
         statistics.split_names = artifact_utils.encode_split_names(list(splits))
         options = tfdv.StatsOptions(schema=tfdv.load_schema_text(SCHEMA_FILE))
         for split, examples in splits.items():
-            path = str(tmp_path / f"{split}.tfrecord")
+            path = str(tmp_path / f"{name}-{split}.tfrecord")
             with tf.io.TFRecordWriter(path) as file:
                 for one in examples:
                     file.write(one.SerializeToString())
@@ -68,6 +69,14 @@ def gate(tmp_path: Path):
             folder.mkdir(parents=True)
             found = tfdv.generate_statistics_from_tfrecord(path, stats_options=options)
             (folder / "FeatureStats.pb").write_bytes(found.SerializeToString())
+        return statistics
+
+    def run(
+        splits: dict[str, list[Any]],
+        drift: bool = False,
+        previous: dict[str, list[Any]] | None = None,
+    ) -> dict[str, Any]:
+        statistics = describe("statistics", splits)
         anomalies, verdict = standard_artifacts.ExampleAnomalies(), DataVerdict()
         anomalies.uri, verdict.uri = str(tmp_path / "anomalies"), str(tmp_path / "verdict")
         Validator().Do(
@@ -76,7 +85,10 @@ def gate(tmp_path: Path):
         inputs = {"anomalies": [anomalies]}
         if drift:
             inputs |= {"statistics": [statistics], "schema": [schema]}
+        if previous:
+            inputs["previous_statistics"] = [describe("previous", previous)]
         Executor().Do(inputs, {"verdict": [verdict]}, {})
+        assert verdict.get_int_custom_property("statistics_id") == (7 if drift else 0)
         return json.loads(Path(verdict.uri, "verdict.json").read_text())
 
     return run
@@ -87,7 +99,8 @@ def balanced(count: int = 12) -> list[Any]:
 
 
 def test_good_data_passes(gate):
-    assert gate({"train": balanced(), "eval": balanced(8)}) == {"warnings": []}
+    verdict = gate({"train": balanced(), "eval": balanced(8)})
+    assert verdict == {"warnings": [], "distances": [], "previous": False}
 
 
 BROKEN = (
@@ -113,8 +126,55 @@ def test_drifting_classes_are_a_warning(gate):
     skewed = [example(3, index) for index in range(12)]
     verdict = gate({"train": balanced(), "eval": skewed}, drift=True)
     (warning,) = verdict["warnings"]
-    assert (warning["split"], warning["feature"]) == ("eval", "label")
+    assert (warning["split"], warning["feature"]) == ("eval against train", "label")
     assert "0.75" in warning["detail"]
+
+
+def test_distances_are_told_whether_they_warn_or_not(gate):
+    """The largest difference of a share, against its definition."""
+    labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    changed = [example(label, number) for number, label in enumerate(labels)]
+    verdict = gate({"train": balanced(), "eval": changed}, drift=True)
+    measured = {distance["feature"]: distance for distance in verdict["distances"]}
+    assert set(measured) == {"label", "source", "size_bucket", "height", "width"}
+    share = [labels.count(label) / len(labels) for label in range(4)]
+    expected = max(abs(one - 0.25) for one in share)
+    assert measured["label"]["value"] == pytest.approx(expected)
+    assert measured["label"]["threshold"] == 0.15
+    assert measured["source"]["value"] == 0
+    assert {distance["sets"] for distance in measured.values()} == {"eval against train"}
+    assert [warning["feature"] for warning in verdict["warnings"]] == ["label"]
+
+
+def test_drift_since_the_run_before_is_a_warning(gate):
+    """Another hospital with larger images took over; the splits of each run are alike."""
+    before = [example(index % 4, index) for index in range(40)]
+    now = [
+        example(
+            index % 4,
+            index,
+            **{
+                features.SOURCE: b"elsewhere",
+                features.HEIGHT: 900 + index,
+                features.SIZE_BUCKET: features.SIZE_BUCKETS[-1].encode(),
+            },
+        )
+        for index in range(40)
+    ]
+    verdict = gate(
+        {"train": now, "eval": now}, drift=True, previous={"train": before, "eval": before}
+    )
+    assert verdict["previous"]
+    warnings = {(warning["split"], warning["feature"]) for warning in verdict["warnings"]}
+    sets = "train against the run before"
+    assert warnings == {(sets, "source"), (sets, "size_bucket"), (sets, "height")}
+    measured = {
+        distance["feature"]: distance["value"]
+        for distance in verdict["distances"]
+        if distance["sets"] == sets
+    }
+    assert measured["source"] == measured["size_bucket"] == 1
+    assert measured["label"] == measured["width"] == 0
 
 
 def test_the_schema_agrees_with_the_feature_names_and_limits():

@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.evaluator import constants
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 
-from components.artifacts import Quarantine, Report
+from components.anomaly_gate.findings import Distance, Finding
+from components.artifacts import DataVerdict, Quarantine, Report
 from components.evaluation import results
 from components.evaluation.eval_config import build_edge_eval_config
 from components.evaluation.executor import write_evaluation
@@ -139,17 +140,33 @@ def _statistics(folder: Path) -> Artifact:
     source.string_stats.unique = 2
     source.string_stats.common_stats.num_missing = 7
     statistics = statistics_pb2.DatasetFeatureStatisticsList(datasets=[dataset])
-    anomalies = anomalies_pb2.Anomalies()
-    info = anomalies.anomaly_info["source"]
-    info.severity = anomalies_pb2.AnomalyInfo.WARNING
-    info.short_description, info.description = "Unexpected string values", "hospital <b> (20%)"
     for split in SPLITS:
         (folder / f"Split-{split}").mkdir(parents=True)
         (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(statistics.SerializeToString())
-        (folder / f"Split-{split}" / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())
     artifact = standard_artifacts.ExampleStatistics()
     artifact.uri = str(folder)
     artifact.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    return artifact
+
+
+def _verdict(folder: Path) -> Artifact:
+    finding = Finding(
+        "train", "source", "WARNING", "Unexpected string values", "hospital <b> (20%)"
+    )
+    since = "train against the run before"
+    distances = [
+        Distance(since, "label", "largest difference", 0.2345, 0.15),
+        Distance(since, "height", "jensen shannon divergence", 0.0625, 0.5),
+    ]
+    content = {
+        "warnings": [finding.to_dict()],
+        "distances": [distance.to_dict() for distance in distances],
+        "previous": True,
+    }
+    folder.mkdir()
+    (folder / "verdict.json").write_text(json.dumps(content))
+    artifact = DataVerdict()
+    artifact.uri = str(folder)
     return artifact
 
 
@@ -170,13 +187,10 @@ def _quarantine(folder: Path) -> Artifact:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """What every run has."""
     folder = tmp_path_factory.mktemp("artifacts")
-    statistics = _statistics(folder / "statistics")
-    anomalies = standard_artifacts.ExampleAnomalies()
-    anomalies.uri, anomalies.split_names = statistics.uri, statistics.split_names
     return {
         "examples": _examples(folder / "examples"),
-        "statistics": statistics,
-        "anomalies": anomalies,
+        "statistics": _statistics(folder / "statistics"),
+        "verdict": _verdict(folder / "verdict"),
         "quarantine": _quarantine(folder / "quarantine"),
     }
 
@@ -273,6 +287,8 @@ def test_numbers_come_from_the_artifacts(page: str, candidate: dict[str, Artifac
         "0.1.0+abc",
         "333.5",
         "Unexpected string values",
+        "train against the run before label largest difference 0.234 0.15 drifted",
+        "train against the run before height jensen shannon divergence 0.062 0.5 alike",
         "1 not an image",
         "exact copies: 3",
         # the model says viral to all 40, of which 10 are

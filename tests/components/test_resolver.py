@@ -1,10 +1,12 @@
-"""The baseline of the change threshold: blessed, of the same kind, and older."""
+"""What a run is compared with: accepted, of the same kind, and older."""
 
 import pytest
 from tfx.components.evaluator import constants
 from tfx.types import Artifact, standard_artifacts
 
-from components.resolver.strategy import PrecedingBlessedModelStrategy
+from components.anomaly_gate.executor import STATISTICS_ID
+from components.artifacts import DataVerdict
+from components.resolver.strategy import PrecedingBlessedModelStrategy, PrecedingStatisticsStrategy
 
 
 def _model(identifier: int) -> Artifact:
@@ -50,3 +52,39 @@ def test_latest_blessed_before_the_candidate(
 
 def test_no_candidate_no_baseline() -> None:
     assert PrecedingBlessedModelStrategy().resolve_artifacts(None, {"candidate": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("candidate", "accepted", "expected"),
+    [
+        (1, {1}, None),  # a cached run is not compared with itself
+        (3, {1, 2, 3}, 2),
+        (3, {1}, 1),  # what its gate stopped is nothing to compare with
+        (2, {1, 3}, 1),  # what came later does not count
+        (3, set(), None),
+    ],
+)
+def test_latest_accepted_statistics_before_the_candidate(
+    candidate: int, accepted: set[int], expected: int | None
+) -> None:
+    statistics, verdicts = [], []
+    for identifier in (1, 2, 3):
+        statistics.append(standard_artifacts.ExampleStatistics())
+        statistics[-1].id = identifier
+    for identifier in accepted:
+        verdicts.append(DataVerdict())
+        verdicts[-1].set_int_custom_property(STATISTICS_ID, identifier)
+    resolved = PrecedingStatisticsStrategy().resolve_artifacts(
+        None,
+        {
+            "candidate": [statistics[candidate - 1]],
+            "statistics": statistics,
+            "verdict": verdicts,
+        },
+    )
+    assert resolved is not None
+    assert [one.id for one in resolved["statistics"]] == ([expected] if expected else [])
+
+
+def test_no_statistics_nothing_to_compare() -> None:
+    assert PrecedingStatisticsStrategy().resolve_artifacts(None, {"candidate": []}) is None
