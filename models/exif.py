@@ -16,6 +16,8 @@ _ABSENT = -1
 _SEARCHED_BYTES = 1 << 18
 _MAX_SEGMENTS = 256
 _MENTIONS_EXIF = r"\C*(Exif\x00\x00|eXIf)\C*"  # \C is a byte, where a dot is a character
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_SCAN = b"\xff\xda\x00"  # start of scan, whose length always fits one byte
 
 _JPEG_START_OF_SCAN = 0xFFDA
 _JPEG_EXIF_MARKER = 0xFFE1  # APP1
@@ -34,9 +36,9 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
         int64 scalar, 1 to 8; 1 (upright) where there is none or it is damaged.
     """
     head = tf.strings.substr(encoded, 0, _SEARCHED_BYTES)
-    # Most files have none, and finding that out is a tenth of the work of walking them.
+    # Most files have none, and finding that out is a small part of the work of walking them.
     return tf.cond(
-        tf.strings.regex_full_match(head, _MENTIONS_EXIF),
+        tf.strings.regex_full_match(_before_pixels(head), _MENTIONS_EXIF),
         lambda: _find_orientation(head),
         lambda: tf.constant(_UPRIGHT, tf.int64),
     )
@@ -65,6 +67,22 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(result, [None, None, image.shape[-1]])
 
 
+def _before_pixels(head: tf.Tensor) -> tf.Tensor:
+    """What of a JPEG comes before its first scan; all of `head` where that is not sure.
+
+    The pixels are most of a file. A second start inside is a thumbnail with a scan of its own.
+    """
+    before_scan = _split(head, _JPEG_SCAN, times=1)[0]
+    starts = tf.size(_split(before_scan, _JPEG_START, times=2)) - 1
+    plain = tf.logical_and(tf.io.is_jpeg(head), starts == 1)
+    return tf.where(plain, before_scan, head)
+
+
+def _split(text: tf.Tensor, separator: bytes, times: int) -> tf.Tensor:
+    """Splits a string scalar at the first `times` separators: string [1 to times + 1]."""
+    return tf.strings.split(tf.expand_dims(text, 0), separator, maxsplit=times).values
+
+
 def _find_orientation(head: tf.Tensor) -> tf.Tensor:
     # A last zero byte stands for all bytes past the end, so that damaged lengths cannot fail.
     data = tf.cast(tf.pad(tf.io.decode_raw(head, tf.uint8), [[0, 1]]), tf.int64)
@@ -72,7 +90,7 @@ def _find_orientation(head: tf.Tensor) -> tf.Tensor:
         tf.io.is_jpeg(head),
         lambda: _walk(data, 2, _jpeg_segment),
         lambda: tf.cond(
-            tf.strings.substr(head, 0, 4) == b"\x89PNG",
+            tf.equal(tf.strings.substr(head, 0, 4), b"\x89PNG"),
             lambda: _walk(data, 8, _png_chunk),
             lambda: tf.constant(_ABSENT, tf.int64),
         ),

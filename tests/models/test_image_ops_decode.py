@@ -111,6 +111,29 @@ def test_both_byte_orders_and_nonsense_values(little, value, expected):
     assert orientation(tf.constant(content)).numpy() == expected
 
 
+def segment(marker: int, payload: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
+
+
+PLAIN = file(Image.fromarray(GREY), "JPEG")
+EXIF_SEGMENT = segment(0xE1, b"Exif\0\0" + exif_block(True, 6))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        # JFIF's own thumbnails: a JPEG, scan and all, before the EXIF of the image.
+        (PLAIN[:2] + segment(0xE0, b"JFXX\0\x10" + PLAIN) + EXIF_SEGMENT + PLAIN[2:], 6),
+        (PLAIN[:2] + segment(0xE2, b"a scan \xff\xda") + EXIF_SEGMENT + PLAIN[2:], 6),
+        (PLAIN + EXIF_SEGMENT, 1),
+    ],
+    ids=["after a thumbnail", "after what looks like a scan", "after the image"],
+)
+def test_only_what_comes_before_the_pixels_counts(content, expected):
+    assert orientation(tf.constant(content)).numpy() == expected
+    np.testing.assert_array_equal(decoded(content), opencv(content, cv2.IMREAD_GRAYSCALE))
+
+
 ROTATED = file(Image.fromarray(GREY), "JPEG", exif=b"Exif\0\0" + exif_block(True, 6))
 
 
