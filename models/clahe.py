@@ -172,11 +172,22 @@ def _equalising_tables(counts: tf.Tensor, clip_limit: float, area: Length) -> tf
         share = tf.reshape(tf.cast(cut // BINS, tf.float32), [-1, 1])
         counts = kept + share + tf.gather(tf.constant(_SPREAD), cut % BINS)
     scale = tf.constant(BINS - 1, tf.float32) / tf.cast(area, tf.float32)
-    # The cumulative sum as a matrix product takes half the time of tf.cumsum. Counts add up
-    # to the area, so the last entry rounds to 255 and nothing exceeds it.
-    cumulative = tf.cast(tf.matmul(counts, tf.constant(_UPPER_TRIANGLE)), tf.int32)
-    # Through integers, or TensorFlow Lite's converter would scale the matrix instead.
-    return tf.cast(tf.round(tf.cast(cumulative, tf.float32) * scale), tf.uint8)
+    # Through integers, or TensorFlow Lite's converter would scale a matrix instead.
+    cumulative = tf.cast(tf.cast(_cumulative_sum(counts), tf.int32), tf.float32)
+    # Counts add up to the area, so the last entry rounds to 255 and nothing exceeds it.
+    return tf.cast(tf.round(cumulative * scale), tf.uint8)
+
+
+def _cumulative_sum(counts: tf.Tensor) -> tf.Tensor:
+    """Running sums along the bins, float32 [tiles, 256]: within runs of 16, then of the runs.
+
+    Two small matrix products take a quarter of the time of tf.cumsum.
+    """
+    runs = tf.reshape(counts, [-1, _RUN])  # [tiles * 16, 16]
+    within = tf.matmul(runs, tf.constant(np.triu(np.ones((_RUN, _RUN), np.float32))))
+    totals = tf.reshape(tf.reduce_sum(runs, axis=-1), [-1, _RUN])
+    before = tf.matmul(totals, tf.constant(np.triu(np.ones((_RUN, _RUN), np.float32), 1)))
+    return tf.reshape(within + tf.reshape(before, [-1, 1]), [-1, BINS])
 
 
 def _spread() -> np.ndarray:
@@ -187,7 +198,7 @@ def _spread() -> np.ndarray:
 
 
 _SPREAD = _spread()
-_UPPER_TRIANGLE = np.triu(np.ones((BINS, BINS), np.float32))
+_RUN = 16  # the square root of BINS
 
 
 def _bin_limit(clip_limit: float, area: Length) -> Length:
