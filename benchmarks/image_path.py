@@ -17,8 +17,8 @@ Processor time is printed beside, for machines that are never quiet.
 import argparse
 import json
 import multiprocessing
-import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +31,7 @@ CORES = 2
 SIDE = 200
 REPEATS = 10
 """How many times larger the larger set of the memory comparison is."""
+EXAMPLES, SPLIT = "examples", "train"
 
 
 def opencv_clahe(images) -> None:
@@ -158,88 +159,95 @@ def benchmark_transform(contents: list[bytes], rounds: int, batch_size: int) -> 
 
 def benchmark_memory(contents: list[bytes]) -> None:
     """Measures each size in a process of its own, for a peak never goes down."""
-    import cv2
-    import numpy as np
-    import tensorflow as tf
-
-    from models import features
-
-    def feature(value: bytes | int) -> tf.train.Feature:
-        if isinstance(value, bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    examples = []
-    for content in contents:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-        height, width = image.shape
-        values = {
-            features.IMAGE: content,
-            features.LABEL: 0,
-            features.SOURCE: b"benchmark",
-            features.SIZE_BUCKET: features.size_bucket(height, width).encode(),
-            features.HEIGHT: height,
-            features.WIDTH: width,
-        }
-        feature_map = {key: feature(value) for key, value in values.items()}
-        example = tf.train.Example(features=tf.train.Features(feature=feature_map))
-        examples.append(example.SerializeToString())
+    examples = [raw_example(content) for content in contents]
     peaks = {}
     for repeats in (1, REPEATS):
         with tempfile.TemporaryDirectory() as folder:
-            records = os.path.join(folder, "raw.gz")
-            with tf.io.TFRecordWriter(records, "GZIP") as writer:
-                for example in examples * repeats:
-                    writer.write(example)
-            command = [sys.executable, __file__, "--records", records]
+            write_split(Path(folder) / EXAMPLES, examples * repeats)
+            command = [sys.executable, __file__, "--transform-below", folder]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         peaks[repeats] = json.loads(done.stdout.splitlines()[-1])["peak_mib"]
     print(f"Transform's peak memory under Beam, {len(contents)} images and {REPEATS} times as many")
     print(f"  {peaks[1]:.0f} MiB and {peaks[REPEATS]:.0f} MiB: {peaks[REPEATS] / peaks[1]:.3f}x")
 
 
-def transform_records(records: str) -> None:
-    """Analyses and transforms `records` as the TFX component does."""
-    import functools
-
-    import apache_beam as beam
+def raw_example(content: bytes) -> bytes:
+    """An image as ingestion writes it, as far as Transform reads it."""
+    import cv2
+    import numpy as np
     import tensorflow as tf
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import schema_utils
-    from tfx_bsl.public import tfxio
 
     from models import features
-    from models.settings import PreprocessingSettings
-    from models.transform import preprocessing_fn
 
-    strings = (features.IMAGE, features.SOURCE, features.SIZE_BUCKET)
-    numbers = (features.LABEL, features.HEIGHT, features.WIDTH)
-    schema = schema_utils.schema_from_feature_spec(
-        {key: tf.io.FixedLenFeature([1], tf.string) for key in strings}
-        | {key: tf.io.FixedLenFeature([1], tf.int64) for key in numbers}
+    height, width = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE).shape
+    texts = {
+        features.IMAGE: content,
+        features.SOURCE: b"benchmark",
+        features.SIZE_BUCKET: features.size_bucket(height, width).encode(),
+        features.PATIENT: b"",
+        features.FILENAME: b"",
+        features.DIGEST: b"",
+    }
+    numbers = {features.LABEL: 0, features.HEIGHT: height, features.WIDTH: width}
+    example = tf.train.Example()
+    for key, text in texts.items():
+        example.features.feature[key].bytes_list.value.append(text)
+    for key, number in numbers.items():
+        example.features.feature[key].int64_list.value.append(number)
+    return example.SerializeToString()
+
+
+def write_split(folder: Path, examples: list[bytes]) -> None:
+    import tensorflow as tf
+
+    split = folder / f"Split-{SPLIT}"
+    split.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(split / "data.gz"), "GZIP") as writer:
+        for example in examples:
+            writer.write(example)
+
+
+def transform_below(folder: Path) -> None:
+    """Runs the pipeline's Transform on the examples in `folder`; prints its peak memory."""
+    from tfx.dsl.components.base import base_beam_executor
+    from tfx.proto import transform_pb2
+    from tfx.types import artifact_utils, standard_artifacts
+    from tfx.utils import proto_utils
+
+    from components.ingestion.schema import SCHEMA_FILE
+    from components.transform.executor import Executor
+    from models.settings import PreprocessingSettings
+
+    def artifact(kind, name: str):
+        result = kind()
+        result.uri = str(folder / name)
+        return [result]
+
+    examples = artifact(standard_artifacts.Examples, EXAMPLES)
+    examples[0].split_names = artifact_utils.encode_split_names([SPLIT])
+    schema = artifact(standard_artifacts.Schema, "schema")
+    (folder / "schema").mkdir()
+    shutil.copy(SCHEMA_FILE, folder / "schema")
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    source = tfxio.TFExampleRecord([records], schema=schema)
-    function = functools.partial(
-        preprocessing_fn,
-        custom_config={"preprocessing": PreprocessingSettings().model_dump_json()},
+    Executor(context).Do(
+        {"examples": examples, "schema": schema},
+        {
+            "transform_graph": artifact(standard_artifacts.TransformGraph, "graph"),
+            "transformed_examples": artifact(standard_artifacts.Examples, "transformed"),
+        },
+        {
+            "preprocessing_fn": "models.transform.preprocessing_fn",
+            "custom_config": json.dumps(
+                {"preprocessing": PreprocessingSettings().model_dump_json()}
+            ),
+            "splits_config": proto_utils.proto_to_json(
+                transform_pb2.SplitsConfig(analyze=[SPLIT], transform=[SPLIT])
+            ),
+            "disable_statistics": 1,
+        },
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        beam.Pipeline() as pipeline,
-        tft_beam.Context(temp_dir=os.path.join(folder, "work"), use_deep_copy_optimization=True),
-    ):
-        analysed = pipeline | "Read to analyse" >> source.BeamSource()
-        transform_fn = (analysed, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(function)
-        raw = pipeline | "Read to transform" >> source.BeamSource()
-        transformed, _ = (
-            (raw, source.TensorAdapterConfig()),
-            transform_fn,
-        ) | tft_beam.TransformDataset(output_record_batches=True)
-        _ = (
-            transformed
-            | beam.FlatMapTuple(lambda batch, _: batch.column(0).to_pylist())
-            | beam.io.WriteToText(os.path.join(folder, "transformed"))
-        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"peak_mib": peak}))
 
@@ -252,10 +260,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["clahe", "transform", "memory"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--records", help=argparse.SUPPRESS)
+    parser.add_argument("--transform-below", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.records:
-        transform_records(arguments.records)
+    if arguments.transform_below:
+        transform_below(arguments.transform_below)
         return
     if arguments.data is None:
         parser.error("--data is needed")

@@ -24,6 +24,7 @@ from components.pusher.executor import BEST
 from components.report.component import ReportWriter
 from components.resolver.strategy import PrecedingBlessedModelStrategy, PrecedingStatisticsStrategy
 from components.schema_gen.component import XraySchemaGen
+from components.transform.component import Transform
 from models.errors import InputError
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
 from models.settings import CoronetSettings, PreprocessingSettings
@@ -92,7 +93,7 @@ def create_pipeline(
     nodes: list[BaseNode] = [ingestion, schema, statistics, validator]
     nodes += [previous, anomaly_gate] if previous else [anomaly_gate]
 
-    transforms: dict[PreprocessingSettings, tfx.components.Transform] = {}
+    transforms: dict[PreprocessingSettings, Transform] = {}
     candidates: dict[str, BaseChannel] = {}
     for name in config.models:
         preprocessing = config.classifier(name).preprocessing
@@ -159,8 +160,8 @@ def _previous_statistics(statistics: tfx.components.StatisticsGen) -> tfx.dsl.Re
 
 def _transform(
     preprocessing: PreprocessingSettings, examples: BaseChannel, schema: BaseChannel, number: int
-) -> tfx.components.Transform:
-    transform = tfx.components.Transform(
+) -> Transform:
+    transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn="models.transform.preprocessing_fn",
@@ -169,6 +170,9 @@ def _transform(
             analyze=[TRAIN_SPLIT], transform=[TRAIN_SPLIT, EVAL_SPLIT]
         ),
         custom_config={"preprocessing": preprocessing.model_dump_json()},
+        # StatisticsGen has counted the raw features; counting images again, as they come and
+        # as PNG, would take longer than the work itself.
+        disable_statistics=True,
     )
     return transform if number == 0 else transform.with_id(f"Transform.{number + 1}")
 

@@ -1,0 +1,1 @@
+"""TFX's Transform, with batches bounded by bytes."""
