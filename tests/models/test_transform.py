@@ -14,7 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 from models import features
 from models.preprocessing import preprocess_encoded, resolve
 from models.settings import PreprocessingSettings
-from models.transform import preprocessing_fn
+from models.transform import preprocess_to_png, preprocessing_fn
 
 SHAPES = [(61, 40), (50, 73), (48, 48), (90, 55)]
 STRINGS = (features.IMAGE, features.SOURCE, features.SIZE_BUCKET)
@@ -79,3 +79,10 @@ def test_sizes_come_from_a_full_pass_and_pixels_equal_serving(
     assert set(output) == {
         features.IMAGE_XF, features.LABEL, features.SOURCE, features.SIZE_BUCKET
     }  # fmt: skip
+
+
+def test_real_radiographs_take_little_space(cxr4: Path):
+    contents = [path.read_bytes() for path in sorted((cxr4 / "train").glob("*.jpeg"))[::40]]
+    assert len(contents) > 20
+    encoded = preprocess_to_png(tf.constant(contents), PreprocessingSettings(), (200, 200))
+    assert sum(map(len, encoded.numpy())) <= 1.3 * 200 * 200 * len(contents)
