@@ -47,7 +47,7 @@ def run_fn(fn_args: FnArgs) -> None:
     _share_gpus()
     training_split = load_split(fn_args.train_files, TRAIN_SPLIT)
     evaluation_split = load_split(fn_args.eval_files, EVAL_SPLIT)
-    checkpoints = _checkpoint_folder(fn_args.model_run_dir)
+    checkpoints = _checkpoint_folder(fn_args.model_run_dir, name)
     job = Job(name, settings, config["seed"], fn_args.model_run_dir, checkpoints)
     if isinstance(settings, CoronetSettings) and settings.pretrained:
         network, fitted = load_pretrained(settings, training_split.size)
@@ -92,13 +92,15 @@ def _temperature(network: keras.Model, split: Split) -> float:
     return fit_temperature(scores, split.labels)
 
 
-def _checkpoint_folder(model_run_folder: str) -> str:
+def _checkpoint_folder(model_run_folder: str, name: str) -> str:
     """A folder that stays the same when TFX runs the node again after a crash.
 
-    `model_run_folder` is `<root>/<node>/model_run/<execution>`, another one each time.
+    `model_run_folder` is `<root>/<node>/model_run/<execution>`, another one each time. On
+    Kubeflow it is `<root>/<task>/model_run`: what is two above belongs to all Trainers, which
+    run at the same time; hence the name of the model.
     """
     node = os.path.dirname(os.path.dirname(model_run_folder.rstrip("/")))
-    return os.path.join(node, "checkpoint")
+    return os.path.join(node, f"checkpoint-{name}")
 
 
 def _share_gpus() -> None:
