@@ -1,8 +1,15 @@
-"""The image's recipe; no container engine is needed, so none of it is built here."""
+"""The image's recipe, step by step, as far as that goes without a container engine."""
 
 import fnmatch
+import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+
+import pytest
 
 from pipeline.config import KubeflowSettings
 
@@ -83,3 +90,93 @@ def test_the_builder_gets_the_code_and_nothing_else() -> None:
         "models/__pycache__/features.pyc",
     ):
         assert not _reaches_the_builder(unwanted), unwanted
+
+
+PACKAGES = ("components", "edge", "kubeflow", "models", "pipeline")
+# What is in the packages' folders and is no part of them.
+NOT_INSTALLED = ("edge/pyproject.toml", "kubeflow/Dockerfile", "kubeflow/manifests/")
+
+
+def _tracked() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return listed.stdout.rstrip("\0").split("\0")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the builder installs: a wheel of what .dockerignore lets through, unpacked."""
+    build = tmp_path_factory.mktemp("build")
+    for name in _tracked():
+        if _reaches_the_builder(name):
+            (build / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, build / name)
+    secret = build / "kubeflow/manifests/base/secrets/dockerconfig.json"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("{}")  # must not be packed, even where there is no .dockerignore
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    done = subprocess.run(
+        [*pip, "--no-build-isolation", f"--wheel-dir={build / 'wheels'}", str(build)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (build / "wheels").glob("coronet-*.whl")
+    folder = tmp_path_factory.mktemp("site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_no_secret(installed: Path) -> None:
+    expected = {
+        name
+        for name in _tracked()
+        if name.split("/")[0] in PACKAGES and not name.startswith(NOT_INSTALLED)
+    }
+    found = {
+        str(file.relative_to(installed))
+        for package in PACKAGES
+        for file in (installed / package).rglob("*")
+        if file.is_file()
+    }
+    assert found == expected
+
+
+def test_what_is_installed_runs_outside_of_the_repository(installed: Path, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(installed)}
+
+    def coronet(*arguments: str) -> str:
+        code = "import pipeline.cli as cli, sys; print(cli.__file__); cli.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.startswith(str(installed))
+        return done.stdout
+
+    assert "kubeflow" in coronet("--help")
+    options = ["--out", "pipeline.yaml", "--preset", "best"]
+    assert "data_root" in coronet("kubeflow", "compile", *options)
+    assert (tmp_path / "pipeline.yaml").is_file()
+
+
+def test_what_it_uninstalls_is_locked_and_not_imported_by_the_packages() -> None:
+    commands = " ".join(value for word, value in INSTRUCTIONS if word == "RUN")
+    (removed,) = re.findall(r"uninstall --python /opt/coronet ([^&]+)&&", commands)
+    sources = "\n".join(
+        (ROOT / name).read_text()
+        for name in _tracked()
+        if name.split("/")[0] in PACKAGES and name.endswith(".py")
+    )
+    for package in removed.split():
+        assert _locked(package)
+        module = package.replace("-", "_")
+        assert not re.search(rf"^\s*(import|from) {module}\b", sources, re.M), package
