@@ -25,10 +25,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # that it needs a server of version 2
     import kfp
 import kfp_server_api
+import kubernetes.config
+import urllib3.exceptions
 
 from models.errors import InputError
 
 TOKEN_VARIABLE = "CORONET_KFP_TOKEN"
+ENDPOINT_VARIABLE = kfp.client.client.KF_PIPELINES_ENDPOINT_ENV
 IAP_VARIABLE = kfp.client.client.KF_PIPELINES_IAP_OAUTH2_CLIENT_ID_ENV  # fetches its own token
 EXPERIMENT = "coronet"
 # TensorFlow, Beam and KFP's launcher all write there. KFP's default, minio://, is KFP's only.
@@ -36,6 +39,7 @@ REMOTE_SCHEMES = ("gs", "s3")
 FINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _HEALTH_TIMEOUT = 10  # seconds
 _REFUSALS = (401, 403)
+_FAILURES = (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,18 @@ class Server:
         """Connects.
 
         Args:
-            endpoint: URL of the server; None takes the kubeconfig's cluster.
+            endpoint: URL of the server; None takes `KF_PIPELINES_ENDPOINT`, else the cluster
+                of the kubeconfig or the one that this runs in.
             namespace: for servers with many users.
 
         Raises:
             InputError: the URL holds credentials or is none, or nobody answers there.
         """
+        endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
         if endpoint is not None:
             _check_endpoint(endpoint)
+        else:
+            _require_cluster()
         try:
             with _without_chatter():
                 self._client = kfp.Client(
@@ -85,7 +93,7 @@ class Server:
                     existing_token=os.environ.get(TOKEN_VARIABLE),
                     namespace=namespace or "kubeflow",
                 )
-        except (kfp_server_api.ApiException, TimeoutError) as error:
+        except _FAILURES as error:
             raise InputError(_explain("reach the server", error)) from error
         self._endpoint = (endpoint or "").rstrip("/")
         self._namespace = namespace
@@ -267,12 +275,25 @@ def _check_endpoint(endpoint: str) -> None:
         raise InputError(f"no Kubeflow Pipelines server answers at {endpoint}: {error}") from error
 
 
+def _require_cluster() -> None:
+    """Refuses to go on where the client would fall back to this machine's port 80."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return
+    try:
+        kubernetes.config.list_kube_config_contexts()
+    except kubernetes.config.ConfigException as error:
+        raise InputError(
+            "no Kubeflow Pipelines server: give --endpoint URL, set the environment variable "
+            f"{ENDPOINT_VARIABLE}, or have a kubeconfig ({error})"
+        ) from error
+
+
 @contextlib.contextmanager
 def _answering(what: str) -> Iterator[None]:
     try:
         with _without_chatter():
             yield
-    except kfp_server_api.ApiException as error:
+    except _FAILURES as error:
         raise InputError(_explain(what, error)) from error
 
 

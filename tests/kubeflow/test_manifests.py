@@ -175,6 +175,61 @@ def test_containers_are_bounded_and_unprivileged(name: str, container: Json, pod
         assert "livenessProbe" in container
 
 
+def _overlay(name: str, kind: str) -> list[Json]:
+    return [
+        document
+        for file in SOURCES
+        if file.parent.name in (name, "base")
+        for document in _documents(file)
+        if document["kind"] == kind
+    ]
+
+
+def test_tf_serving_is_probed_for_its_model_and_scaled() -> None:
+    (deployment,) = _overlay("tf-serving", "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (model,) = (
+        argument.partition("=")[2]
+        for argument in container["args"]
+        if argument.startswith("--model_name=")
+    )
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": f"/v1/models/{model}", "port": "http"}
+    (scaler,) = _overlay("tf-serving", "HorizontalPodAutoscaler")
+    assert 1 < scaler["spec"]["minReplicas"] < scaler["spec"]["maxReplicas"]
+    # A number in the deployment would be set again with every apply.
+    assert "replicas" not in deployment["spec"]
+    assert "cpu" in container["resources"]["requests"], "utilization is a share of the request"
+
+
+def test_kserve_is_probed_for_its_model_and_scaled() -> None:
+    (service,) = _overlay("kserve", "InferenceService")
+    predictor = service["spec"]["predictor"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        path = predictor["model"][probe]["httpGet"]["path"]
+        assert path == f"/v1/models/{service['metadata']['name']}"
+    assert predictor["minReplicas"] < predictor["maxReplicas"]
+    assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_gets_in_but_to_the_ports_that_serve(overlay: str) -> None:
+    policies = {
+        item["metadata"]["name"]: item["spec"] for item in _overlay(overlay, "NetworkPolicy")
+    }
+    deny = policies.pop("deny-all")
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    opened = {
+        port["port"]
+        for policy in policies.values()
+        for rule in policy.get("ingress", [])
+        for port in rule["ports"]
+    }
+    assert opened == ({8080} if overlay == "kserve" else {8500, 8501})
+    for policy in policies.values():
+        assert all(rule["from"] for rule in policy.get("ingress", [])), "from anywhere"
+
+
 def test_no_secret_is_committed() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "kubeflow/manifests/base/secrets"],

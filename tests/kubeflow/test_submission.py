@@ -24,7 +24,10 @@ def spec() -> dict:
 @pytest.fixture(autouse=True)
 def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(submission.TOKEN_VARIABLE, raising=False)
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+    monkeypatch.delenv(submission.ENDPOINT_VARIABLE, raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    place = "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
+    monkeypatch.setattr(place, str(tmp_path / "no-kubeconfig"))
 
 
 @pytest.fixture
@@ -126,6 +129,25 @@ def test_a_bad_endpoint_is_named(endpoint: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         Server(endpoint)
     assert "password" not in str(error.value)
+
+
+def test_without_an_endpoint_or_a_cluster_it_says_what_to_give() -> None:
+    with pytest.raises(InputError, match=f"--endpoint URL.*{submission.ENDPOINT_VARIABLE}"):
+        Server()
+
+
+def test_the_endpoint_can_come_from_the_environment(
+    fake: FakeServer, spec: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(submission.ENDPOINT_VARIABLE, fake.url)
+    assert _submit(Server(), spec).link.startswith(f"{fake.url}/#/runs/")
+
+
+def test_a_server_that_goes_away_is_named(spec: dict) -> None:
+    with FakeServer().serve() as fake:
+        server = Server(fake.url)
+    with pytest.raises(InputError, match="cannot find the run run-0"):
+        server.progress("run-0")
 
 
 @pytest.mark.parametrize(
