@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import io
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from models.errors import InputError
 from pipeline.config import BeamSettings
@@ -20,6 +21,14 @@ _RUNNERS = {
     "spark": "SparkRunner",
     "dataflow": "DataflowRunner",
 }
+
+# Where workers find TFX. Told nothing, TFX packs itself up in every Beam node, some seconds
+# each; workers of this machine have the installation that they are started from.
+_WORKERS_ARE_HERE = "--sdk_container_image=none"
+
+# Each worker process imports TensorFlow and TFX again for every Beam pipeline of the DAG, so
+# few images are done sooner in one process. docs/scaling.md has the measurement.
+IMAGES_FOR_EVERY_CORE = 10_000
 
 # Groups of options that a runner needs one of, each with an example. The environment is
 # where the workers find our code: the image of `kubeflow/Dockerfile`, or setup.py.
@@ -49,19 +58,28 @@ _OURS = {
     "parallelism": "workers",
     "num_workers": "workers",
 }
+DISTRIBUTED = ("flink", "spark", "dataflow")
 # Their job servers have options of their own, which only they know.
 _OPEN_ENDED = ("flink", "spark")
 
 
-def arguments(settings: BeamSettings) -> list[str]:
+def arguments(settings: BeamSettings, images: int = 0) -> list[str]:
     """Returns Beam's arguments for the chosen runner, the user's own options last.
 
-    None for the direct runner without options: those are Beam's defaults.
+    None for the direct runner without options: see `components.beam_runner`.
+
+    Args:
+        settings: with the runner.
+        images: how many there are to process, for `auto`; 0 where nobody knows.
 
     Raises:
         InputError: an option is unknown, given twice, badly valued or missing, or puts what
             all workers need on this machine's disk.
     """
+    if settings.runner == "auto":
+        many = images >= IMAGES_FOR_EVERY_CORE or settings.workers > 1
+        runner: Literal["multiprocess", "direct"] = "multiprocess" if many else "direct"
+        settings = settings.model_copy(update={"runner": runner})
     own = _parse(settings.options)
     for name in own:
         if name in _OURS:
@@ -70,20 +88,42 @@ def arguments(settings: BeamSettings) -> list[str]:
         _check_with_beam(settings)
     _check_needed(settings.runner, own)
     if settings.runner == "direct" and not settings.options:
-        # Beam's defaults. Given any argument, TFX builds a wheel of itself for the workers
-        # in every Beam node, some seconds each, and here there are no workers.
         return []
     return [f"--runner={_RUNNERS[settings.runner]}", *_parallelism(settings), *settings.options]
 
 
+def check_reachable(settings: BeamSettings, data: str, artifacts: str) -> None:
+    """Refuses a local run whose Beam workers, on other machines, would not find its files.
+
+    Args:
+        settings: with the runner.
+        data: the data root.
+        artifacts: where the nodes write; empty means this machine's output folder.
+
+    Raises:
+        InputError: see above.
+    """
+    if settings.runner not in DISTRIBUTED:
+        return
+    needed = "gs://" if settings.runner == "dataflow" else "://" if "://" in artifacts else "/"
+    for name, place in (("artifacts", artifacts), ("--data", data)):
+        if not place or needed not in place:
+            raise InputError(
+                f"beam.runner={settings.runner}: its workers do not see {name}={place!r} on this "
+                "machine; give a place that they all reach, as in --set "
+                "artifacts=gs://bucket/artifacts and --data gs://bucket/x-rays"
+            )
+
+
 def _parallelism(settings: BeamSettings) -> list[str]:
     if settings.runner == "direct":
-        return ["--direct_running_mode=in_memory"]
+        return ["--direct_running_mode=in_memory", _WORKERS_ARE_HERE]
     if settings.runner == "multiprocess":
         # 0 is Beam's own way to say one worker a core, of the machine that it runs on.
         return [
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={settings.workers}",
+            _WORKERS_ARE_HERE,
         ]
     if not settings.workers:
         return []

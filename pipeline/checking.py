@@ -132,7 +132,8 @@ def check(
                 f"no image in {printable(str(folder))} can be read ({found or 'it is empty'})"
             )
         serving = tfdv.generate_statistics_from_tfrecord(
-            path, stats_options=tfdv.StatsOptions(schema=schema)
+            path,
+            stats_options=tfdv.StatsOptions(schema=schema),
         )
     return Check(
         images=tally.images,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 from tfx.components.evaluator import constants
+from tfx.dsl.io import fileio
 
 from components.candidates import input_key
 from components.evaluation import results
 from components.ingestion.names import printable
 from models.errors import InputError
 from models.features import CLASSES, DESCRIPTION_FILE, MODEL_NAMES
-from pipeline.run_store import latest_run, open_sqlite
+from pipeline.run_store import open_run
 
 REPORT_NODE = "ReportWriter"
 
@@ -52,7 +54,7 @@ def candidates_of(output: Path) -> list[Candidate]:
         InputError: `output` holds no run that got as far as the report, or its artifacts
             are gone.
     """
-    run = latest_run(open_sqlite(output))
+    run = open_run(output)
     execution = run.executions.get(REPORT_NODE)
     if execution is None:
         raise InputError(
@@ -116,9 +118,11 @@ def _candidate(output: Path, name: str, inputs: dict[str, Any], context: Any) ->
         if (key := input_key(name, role)) in inputs
     }
     for uri in uris.values():
-        if not Path(uri).exists():
+        if not fileio.exists(uri):
             raise InputError(f"{uri}, which the run in {output} wrote, is gone: run it again")
     edge = uris.get("edge_evaluation")
+    with fileio.open(os.path.join(uris["model"], DESCRIPTION_FILE), "r") as file:
+        description = json.loads(file.read())
     return Candidate(
         run=output,
         model=name,
@@ -126,9 +130,7 @@ def _candidate(output: Path, name: str, inputs: dict[str, Any], context: Any) ->
         edge_evaluation=results.load(edge) if edge else None,
         blessed=_blessed(inputs.get(input_key(name, "blessing"))),
         edge_blessed=_blessed(inputs.get(input_key(name, "edge_blessing"))),
-        description=json.loads(
-            (Path(uris["model"]) / DESCRIPTION_FILE).read_text(encoding="utf-8")
-        ),
+        description=description,
         data_digest=context["data_digest"],
         revision=context["revision"],
     )

@@ -35,12 +35,13 @@ class BeamSettings(Settings):
     """Where Beam runs (ingestion, statistics, Transform, evaluation).
 
     Attributes:
-        runner: the Beam runner; `direct` is one process, `multiprocess` the same on all cores.
+        runner: the Beam runner; `direct` is one process, `multiprocess` the same on all cores;
+            `auto` is the latter for data that repays the start of its processes.
         workers: processes or remote workers; 0 takes one a core.
         options: further Beam pipeline options, as `--name=value`.
     """
 
-    runner: Literal["direct", "multiprocess", "flink", "spark", "dataflow"] = "direct"
+    runner: Literal["auto", "direct", "multiprocess", "flink", "spark", "dataflow"] = "auto"
     workers: int = Field(default=0, ge=0)
     options: tuple[str, ...] = ()
 
@@ -95,6 +96,9 @@ class Config(Settings):
         tune: for which of them a Tuner searches hyperparameters before the training.
         seed: of weights, shuffling and augmentation.
         preprocessing: of every classifier that does not set its own.
+        artifacts: where the nodes of a local run write, as an absolute path or a URL such as
+            gs://bucket/folder; empty is the output folder. Beam workers on other machines
+            need one that they reach too. (On Kubeflow it is below the output root.)
     """
 
     name: str = Field(default="coronet", pattern=r"^[a-z][a-z0-9-]{0,62}$")
@@ -111,6 +115,7 @@ class Config(Settings):
     beam: BeamSettings = BeamSettings()
     metadata: MetadataSettings = MetadataSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
+    artifacts: str = Field(default="", pattern=r"^(/|[a-z][a-z0-9+.-]*://|$)")
 
     @field_validator("models")
     @classmethod

@@ -1,8 +1,11 @@
 """Runs a compiled pipeline on this machine, node by node, and says how each one went."""
 
+import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
@@ -62,6 +65,10 @@ class ProgressDagRunner(tfx_runner.IrBasedRunner):
             deployment.metadata_connection_config,
             deployment.metadata_connection_config.WhichOneof("connection_config"),
         )
+        with _no_command_line():
+            self._run_nodes(pipeline, deployment, connection)
+
+    def _run_nodes(self, pipeline: pipeline_pb2.Pipeline, deployment: Any, connection: Any) -> None:
         for number, wrapped in enumerate(pipeline.nodes, start=1):
             node = wrapped.pipeline_node
             name = node.node_info.id
@@ -80,3 +87,14 @@ class ProgressDagRunner(tfx_runner.IrBasedRunner):
             resolves = node.node_info.type.name.endswith(Resolver.__name__)
             cached = execution is not None and not execution.execution_output_uri and not resolves
             self._finished(NodeResult(name, time.monotonic() - start, cached))
+
+
+@contextlib.contextmanager
+def _no_command_line() -> Iterator[None]:
+    """Hides this process's options from TFX, whose Beam executors take them for their own."""
+    kept = sys.argv
+    sys.argv = kept[:1]
+    try:
+        yield
+    finally:
+        sys.argv = kept

@@ -6,7 +6,8 @@ An output folder holds:
     run.json         how the last run ended: verdict, seconds a node
     report/          index.html and the model card
     push/            the bundle (see components.pusher.bundle)
-    artifacts/       what each node wrote (TFX's pipeline root)
+    artifacts/       what each node wrote (TFX's pipeline root), unless the configuration
+                     names a place for it that other machines reach too
     metadata.db      ML Metadata, unless the configuration names a server
     logs/run.log     everything that TensorFlow, Beam and TFX say
 """
@@ -14,6 +15,7 @@ An output folder holds:
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import traceback
 from collections.abc import Iterator
@@ -24,20 +26,22 @@ from pathlib import Path
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
+from tfx.dsl.io import fileio
 
 from components.beam_runner import use_in_process_runner
 from components.evaluation.results import overall_metrics
+from components.ingestion import storage
 from components.ingestion.fingerprint import fingerprint
 from components.pusher import bundle
 from models.errors import InputError
 from pipeline import beam_options, revision
-from pipeline.atomic import replace_folder, write_text
+from pipeline.atomic import write_text
 from pipeline.config import Config
 from pipeline.dag_runner import NodeResult, ProgressDagRunner
 from pipeline.errors import RunFailedError
 from pipeline.metadata_connection import check_connection, connection_config
 from pipeline.pipeline import Destination, create_pipeline
-from pipeline.run_store import METADATA_FILE, Run
+from pipeline.run_store import CONFIG_FILE, METADATA_FILE, SUMMARY_FILE, Run
 
 ARTIFACTS = "artifacts"
 REPORT = "report"
@@ -77,23 +81,25 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
         InputError: the data cannot be used, or another run is writing to `output`.
         RunFailedError: a node failed for another reason.
     """
+    if not storage.is_remote(data):
+        data = str(Path(data).resolve())
+    beam_options.check_reachable(config.beam, data, config.artifacts)
     output.mkdir(parents=True, exist_ok=True)
     output = output.resolve()
     use_in_process_runner()
-    if "://" not in data:
-        data = str(Path(data).resolve())
     with _only_run(output):
-        write_text(output / "config.yaml", config.to_yaml())
+        write_text(output / CONFIG_FILE, config.to_yaml())
         connection = connection_config(config.metadata, output / METADATA_FILE)
         check_connection(config.metadata, connection)
-        _retire_dead_executions(connection, output / ARTIFACTS)
+        artifacts = config.artifacts or str(output / ARTIFACTS)
+        _retire_dead_executions(connection, artifacts)
         pipeline = create_pipeline(
             config,
             data_root=data,
-            destination=Destination(root=str(output / ARTIFACTS), push=str(output / PUSH)),
+            destination=Destination(root=artifacts, push=str(output / PUSH)),
             context={"data_digest": fingerprint(data), "revision": revision.current()},
             metadata=connection,
-            beam_args=beam_options.arguments(config.beam),
+            beam_args=beam_options.arguments(config.beam, sum(1 for _ in storage.walk(data))),
         )
         run_id = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         begun: list[str] = []
@@ -120,7 +126,7 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
         finished_run = Run(MetadataStore(connection), run_id)
         verdict = _conclude(finished_run, config, output, results)
     write_text(
-        output / "run.json",
+        output / SUMMARY_FILE,
         json.dumps(
             {
                 "run_id": run_id,
@@ -144,7 +150,7 @@ def _conclude(
     pushed = finished_run.output("BundlePusher", "pushed_model")
     assert report is not None
     assert pushed is not None
-    replace_folder(Path(report.uri), output / REPORT)
+    _bring_home(report.uri, output / REPORT)
     name = pushed.custom_properties["model"].string_value or None
     if name is not None:
         # A cached push does nothing: bring the bundle back if somebody removed it.
@@ -164,6 +170,15 @@ def _conclude(
     )
 
 
+def _bring_home(source: str, destination: Path) -> None:
+    """Copies `source`, from wherever it is, beside `destination`, then renames the copy."""
+    staging = destination.with_name(f".{destination.name}.incoming")
+    shutil.rmtree(staging, ignore_errors=True)
+    bundle.copy_tree(source, str(staging))
+    shutil.rmtree(destination, ignore_errors=True)
+    staging.rename(destination)
+
+
 @contextlib.contextmanager
 def _only_run(output: Path) -> Iterator[None]:
     """Holds the folder's lock, which the operating system lets go when the process dies."""
@@ -177,7 +192,7 @@ def _only_run(output: Path) -> Iterator[None]:
         yield
 
 
-def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: Path) -> None:
+def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: str) -> None:
     """Marks executions that a killed run left RUNNING as failed, and removes their output.
 
     The caller holds the lock, so nobody is running them. TFX would never reuse what they
@@ -191,7 +206,7 @@ def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: Path) 
     ]
     for execution in dead:
         execution.last_known_state = mlmd.Execution.FAILED
-        for folder in artifacts.glob(f"*/*/{execution.id}"):
-            shutil.rmtree(folder)
+        for folder in fileio.glob(os.path.join(artifacts, "*", "*", str(execution.id))):
+            fileio.rmtree(folder)
     if dead:
         store.put_executions(dead)

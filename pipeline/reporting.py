@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
 from components.artifacts import Report
 from components.report.executor import Executor
 from models.errors import InputError
-from pipeline.run_store import Run, latest_run, open_sqlite
+from pipeline.run_store import Run, open_run
 
 NODE = "ReportWriter"
 
@@ -24,7 +25,7 @@ def rebuild_report(output: Path) -> None:
         InputError: `output` holds no run that got as far as the report, or an artifact of
             it is gone.
     """
-    run = latest_run(open_sqlite(output))
+    run = open_run(output)
     execution = run.executions.get(NODE)
     if execution is None:
         raise InputError(
@@ -50,7 +51,7 @@ def _inputs(run: Run, node: str) -> dict[str, list[Artifact]]:
     inputs = {}
     for key, artifacts in run.inputs(node).items():
         for artifact in artifacts:
-            if not Path(artifact.uri).exists():
+            if not fileio.exists(artifact.uri):
                 raise InputError(f"{artifact.uri} is gone, and the report needs it")
         inputs[key] = [_typed(run, artifact) for artifact in artifacts]
     return inputs

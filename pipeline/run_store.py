@@ -1,5 +1,6 @@
 """Reading a run back from ML Metadata: which nodes ran, how they ended, what they wrote."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +9,14 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from models.errors import InputError
+from pipeline.config import load
+from pipeline.metadata_connection import check_connection, connection_config
 
 RUN_CONTEXT = "pipeline_run"
 NODE_CONTEXT = "node"
 METADATA_FILE = "metadata.db"
+CONFIG_FILE = "config.yaml"
+SUMMARY_FILE = "run.json"
 
 
 def open_sqlite(output: Path) -> MetadataStore:
@@ -88,3 +93,24 @@ def latest_run(store: MetadataStore) -> Run:
         raise InputError("this ML Metadata store holds no run yet: `coronet run` writes one")
     newest = max(contexts, key=lambda context: context.create_time_since_epoch)
     return Run(store, newest.name)
+
+
+def open_run(output: Path) -> Run:
+    """Opens the newest run in a local run's output folder, wherever its ML Metadata is.
+
+    A server holds other people's runs too, so there the newest that ended is meant.
+
+    Raises:
+        InputError: `output` holds no run, or the server does not let us in.
+    """
+    config = output / CONFIG_FILE
+    settings = load(file=config).metadata if config.is_file() else None
+    if settings is None or settings.backend == "sqlite":
+        return latest_run(open_sqlite(output))
+    summary = output / SUMMARY_FILE
+    if not summary.is_file():
+        raise InputError(f"{output} holds no run that ended (no {SUMMARY_FILE})")
+    connection = connection_config(settings, output / METADATA_FILE)
+    check_connection(settings, connection)
+    run_id = json.loads(summary.read_text(encoding="utf-8"))["run_id"]
+    return Run(MetadataStore(connection), run_id)

@@ -1,7 +1,9 @@
 """Fixtures that several folders share."""
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -9,6 +11,12 @@ from components.beam_runner import use_in_process_runner
 
 ROOT = Path(__file__).resolve().parent.parent
 CXR4_VARIABLE = "CORONET_CXR4"
+
+# TensorFlow Transform's and some tests' short pipelines name Beam's DirectRunner, which fetches
+# another (Prism) from the network. With one that cannot run, it falls back to its own.
+_PRISM = ModuleType("prism_runner")
+_PRISM.PrismRunner = object  # type: ignore[attr-defined]
+sys.modules["apache_beam.runners.portability.prism_runner"] = _PRISM
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,7 +26,8 @@ FirstOption = Annotated[
 BeamRunnerOption = Annotated[
     str | None,
     typer.Option(
-        help="direct, multiprocess, flink, spark or dataflow; what they need is in beam.options."
+        help="auto, direct, multiprocess, flink, spark or dataflow; what the last three need is "
+        "in beam.options."
     ),
 ]
 

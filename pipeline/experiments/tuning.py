@@ -5,15 +5,18 @@ the usual run: evaluation, gate, bundle, report.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfx.dsl.io import fileio
+
 from models.features import DESCRIPTION_FILE
 from models.hyperparameters import EPOCHS
 from pipeline.experiments.results import markdown_table, write_text
-from pipeline.run_store import latest_run, open_sqlite
+from pipeline.run_store import open_run
 
 RESULTS_FILE = "tuner_results.json"  # TFX's name
 
@@ -40,10 +43,11 @@ def read_trials(run_folder: Path, model: str) -> list[Trial]:
         InputError: there is no run.
         LookupError: the run has no Tuner for `model`.
     """
-    results = latest_run(open_sqlite(run_folder)).output(f"Tuner.{model}", "tuner_results")
+    results = open_run(run_folder).output(f"Tuner.{model}", "tuner_results")
     if results is None:
         raise LookupError(f"the newest run in {run_folder} did not tune {model}")
-    records = json.loads((Path(results.uri) / RESULTS_FILE).read_text(encoding="utf-8"))
+    with fileio.open(os.path.join(results.uri, RESULTS_FILE), "r") as file:
+        records = json.loads(file.read())
     return sorted(map(_trial, records), key=lambda trial: -trial.accuracy)
 
 
@@ -54,10 +58,11 @@ def trained_with(run_folder: Path, model: str) -> dict[str, Any]:
         InputError: there is no run.
         LookupError: the run has no Trainer for `model`.
     """
-    trained = latest_run(open_sqlite(run_folder)).output(f"Trainer.{model}", "model")
+    trained = open_run(run_folder).output(f"Trainer.{model}", "model")
     if trained is None:
         raise LookupError(f"the newest run in {run_folder} did not train {model}")
-    description = json.loads((Path(trained.uri) / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    with fileio.open(os.path.join(trained.uri, DESCRIPTION_FILE), "r") as file:
+        description = json.loads(file.read())
     return _settings_only(description["tuned"])
 
 

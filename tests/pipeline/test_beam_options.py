@@ -4,6 +4,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -15,10 +16,13 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.stager import Stager
+from tfx.utils import dependency_utils
 
+from components.beam_runner import use_in_process_runner
 from models.errors import InputError
-from pipeline.beam_options import arguments
+from pipeline.beam_options import IMAGES_FOR_EVERY_CORE, arguments, check_reachable
 from pipeline.config import BeamSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +43,6 @@ def _parsed(runner: str, workers: int = 0, options: tuple[str, ...] = ()) -> Pip
 
 
 def test_direct_is_one_process_and_multiprocess_takes_every_core() -> None:
-    # Any argument would have TFX build a wheel for workers that are not there.
-    assert arguments(BeamSettings()) == []
     direct = _parsed("direct", options=("--job_name=coronet",))
     assert direct.view_as(StandardOptions).runner == "FnApiRunner"
     assert direct.view_as(DirectOptions).direct_running_mode == "in_memory"
@@ -48,6 +50,32 @@ def test_direct_is_one_process_and_multiprocess_takes_every_core() -> None:
     assert every_core.direct_running_mode == "multi_processing"
     assert every_core.direct_num_workers == 0  # Beam's word for all cores
     assert _parsed("multiprocess", 3).view_as(DirectOptions).direct_num_workers == 3
+
+
+def test_by_default_every_core_works_where_the_data_repays_it() -> None:
+    direct, every_core = (
+        arguments(BeamSettings.model_validate({"runner": runner}))
+        for runner in ("direct", "multiprocess")
+    )
+    assert arguments(BeamSettings()) == direct
+    assert arguments(BeamSettings(), IMAGES_FOR_EVERY_CORE - 1) == direct
+    assert arguments(BeamSettings(), IMAGES_FOR_EVERY_CORE) == every_core
+    assert "--direct_num_workers=3" in arguments(BeamSettings(workers=3))
+
+
+@pytest.mark.parametrize("runner", ["direct", "multiprocess"])
+def test_nothing_is_fetched_or_packed_up_for_a_local_run(
+    runner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a local run needs no package and no other server")
+
+    monkeypatch.setattr(dependency_utils, "build_ephemeral_package", refuse)
+    given = arguments(BeamSettings.model_validate({"runner": runner}))
+    if given:  # as TFX does
+        assert dependency_utils.make_beam_dependency_flags(given) == given
+    use_in_process_runner()
+    assert isinstance(beam.Pipeline(argv=given).runner, FnApiRunner)
 
 
 def test_dataflow() -> None:
@@ -103,6 +131,31 @@ def test_a_mistake_is_named(
         _parsed(runner, workers, options)
 
 
+@pytest.mark.parametrize(
+    ("runner", "data", "artifacts", "reachable"),
+    [
+        ("multiprocess", "/here/x-rays", "", True),
+        ("dataflow", "gs://b/x-rays", "gs://b/nodes", True),
+        ("dataflow", "gs://b/x-rays", "", False),
+        ("dataflow", "gs://b/x-rays", "/shared/nodes", False),
+        ("dataflow", "/here/x-rays", "gs://b/nodes", False),
+        ("flink", "/shared/x-rays", "/shared/nodes", True),
+        ("flink", "/shared/x-rays", "", False),
+        ("spark", "s3://b/x-rays", "s3://b/nodes", True),
+        ("spark", "/here/x-rays", "s3://b/nodes", False),
+    ],
+)
+def test_what_workers_elsewhere_cannot_reach_is_refused(
+    runner: str, data: str, artifacts: str, reachable: bool
+) -> None:
+    settings = BeamSettings.model_validate({"runner": runner})
+    if reachable:
+        check_reachable(settings, data, artifacts)
+        return
+    with pytest.raises(InputError, match=f"beam.runner={runner}: its workers do not see"):
+        check_reachable(settings, data, artifacts)
+
+
 def test_setup_file_packs_all_that_workers_import(tmp_path: Path) -> None:
     """Beam's own stager builds what it would send to its workers."""
     options = PipelineOptions([f"--setup_file={ROOT / 'setup.py'}", "--sdk_location=container"])
@@ -122,6 +175,8 @@ def test_setup_file_packs_all_that_workers_import(tmp_path: Path) -> None:
         "pipeline/pipeline.py",
         "edge/__init__.py",
         "components/ingestion/schema.pbtxt",
+        "components/report/templates/report.html.j2",
+        "pipeline/presets/paper.yaml",
         "pyproject.toml",
     ):
         assert module in names

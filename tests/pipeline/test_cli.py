@@ -52,6 +52,12 @@ def test_bad_configuration_exits_2_before_anything_runs(tmp_path: Path) -> None:
     assert not output.exists()
 
 
+def test_an_output_elsewhere_exits_2_and_says_what_can_be_there(tmp_path: Path) -> None:
+    done = _coronet("run", "--data", str(tmp_path), "--output", "gs://bucket/run")
+    assert done.returncode == 2
+    assert "--set artifacts=gs://" in done.stderr
+
+
 def test_missing_data_exits_2_and_names_it(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     done = _coronet("run", "--data", str(missing), "--output", str(tmp_path / "out"))

@@ -46,8 +46,7 @@ def test_trials_are_listed_best_first(tmp_path: Path, monkeypatch: pytest.Monkey
             ("Tuner.coronet", "tuner_results"): SimpleNamespace(uri=str(tmp_path))
         }.get((node, key))
     )
-    monkeypatch.setattr(tuning, "open_sqlite", lambda folder: None)
-    monkeypatch.setattr(tuning, "latest_run", lambda store: run)
+    monkeypatch.setattr(tuning, "open_run", lambda folder: run)
     trials = tuning.read_trials(tmp_path, "coronet")
     assert [trial.accuracy for trial in trials] == [0.75, 0.5]
     assert trials[0] == tuning.Trial({"dropout": 0.123456}, 0.75, 6)

@@ -1,6 +1,7 @@
 """ML Metadata in SQLite, and on a real MariaDB server where one is installed."""
 
 import getpass
+import json
 import shutil
 import socket
 import subprocess
@@ -10,17 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from absl import logging
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx import v1 as tfx
 
+from components.schema_gen.component import XraySchemaGen
 from models.errors import InputError
-from pipeline.config import MetadataSettings
+from pipeline.config import Config, MetadataSettings
+from pipeline.dag_runner import ProgressDagRunner
 from pipeline.metadata_connection import (
     PASSWORD_VARIABLE,
     check_connection,
     connection_config,
 )
-from pipeline.run_store import RUN_CONTEXT, latest_run
+from pipeline.run_store import RUN_CONTEXT, latest_run, open_run
 
 PASSWORD = "only for the test"
 START_SECONDS = 60
@@ -133,6 +138,45 @@ def test_a_mysql_server_keeps_runs_for_everybody(
     _record_run(MetadataStore(connection), "second")
     assert latest_run(MetadataStore(connection)).run_id == "second"
     assert not (tmp_path / "unused.db").exists()
+
+
+def test_a_mysql_server_lets_a_second_run_take_nodes_from_the_cache(
+    mariadb: MariaDb,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    logging.set_verbosity(logging.INFO)
+    connection = connection_config(mariadb.settings, tmp_path / "unused.db")
+    cached = []
+    for run in ("one", "two"):
+        pipeline = tfx.dsl.Pipeline(
+            pipeline_name="on-mysql",
+            pipeline_root=str(tmp_path / "artifacts"),
+            components=[XraySchemaGen()],
+            enable_cache=True,
+            metadata_connection_config=connection,
+        )
+        ProgressDagRunner(run, lambda *_: None, lambda node: cached.append(node.cached)).run(
+            pipeline
+        )
+    assert cached == [False, True]
+    # The folder's run is its own, though somebody else's is newer.
+    _record_run(MetadataStore(connection), "somebody else's")
+    config = Config(metadata=mariadb.settings)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    (tmp_path / "run.json").write_text(json.dumps({"run_id": "two"}))
+    newest = open_run(tmp_path)
+    schema = newest.output("XraySchemaGen", "schema")
+    assert newest.run_id == "two"
+    assert schema is not None
+    assert (Path(schema.uri) / "schema.pbtxt").is_file()
+    # TFX serializes the pipeline, and logs much: nowhere the password.
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "XraySchemaGen" in said
+    assert PASSWORD not in said + repr(newest.executions)
 
 
 def test_a_server_that_does_not_let_us_in_is_named(
