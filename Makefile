@@ -28,11 +28,10 @@ run: $(READY) ## Draw the built-in sample and run the whole pipeline on it
 	$(BIN)/coronet run --data sample --preset sample --output run
 
 # Trained without one fold of patients, on which it then faces the gate of the usual pipeline.
-# Run again after it was stopped, it goes on: a finished network is kept, nodes are cached.
+# Run again after it was stopped, it goes on: finished stages are kept, nodes are cached.
 model: $(READY) $(if $(filter .tools/%,$(TORCH_PYTHON)),$(TORCH_READY)) ## Rebuild our best CORONet from DATA=folder and push its bundle
 	@test -n "$(DATA)" || { echo "usage: make model DATA=folder-of-X-rays [WORK=model]" >&2; exit 2; }
-	test -e "$(WORK)/coronet.keras" || FOLD=0 pipeline/experiments/best_model/run.sh \
-	  "$(DATA)" "$(WORK)" "$(abspath $(TORCH_PYTHON))"
+	FOLD=0 pipeline/experiments/best_model/run.sh "$(DATA)" "$(WORK)" "$(abspath $(TORCH_PYTHON))"
 	$(BIN)/python -m pipeline.experiments.held_out --data "$(DATA)" --fold 0 --output "$(WORK)/splits.csv"
 	$(BIN)/coronet run --data "$(DATA)" --preset best --output "$(WORK)/run" \
 	  --set coronet.pretrained="$(abspath $(WORK))/coronet.keras" \
