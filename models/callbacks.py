@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.features import HISTORY_FILE
 from models.settings import TrainingSettings
 
 Logs = dict[str, Any]
@@ -159,7 +160,7 @@ class RunLog(keras.callbacks.Callback):
             for key, value in values.items():
                 tf.summary.scalar(key, value)
         self._writer.flush()
-        write_json(f"{self._folder}/history.json", self.history)
+        write_json(f"{self._folder}/{HISTORY_FILE}", self.history)
         self._durations.append(time.monotonic() - self._started)
         print(self._line(epoch + 1, values), flush=True)
 

@@ -41,6 +41,7 @@ SPLITS: Final = (TRAIN_SPLIT, EVAL_SPLIT, TEST_SPLIT)
 # Files of a Trainer's Model artifact, beside its SavedModel.
 CLASSIFIER_FILE: Final = "classifier.keras"  # the Keras model alone
 DESCRIPTION_FILE: Final = "model.json"  # what it is
+HISTORY_FILE: Final = "history.json"  # of a training, by epoch
 
 # Model outputs, in every signature of every build.
 PROBABILITIES: Final = "probabilities"  # float32 [B, len(CLASSES)], rows sum to 1

@@ -12,7 +12,14 @@ from models.calibration import fit_temperature
 from models.callbacks import write_json
 from models.classifier import as_classifier
 from models.data import Split, load_split
-from models.features import CLASSES, CLASSIFIER_FILE, DESCRIPTION_FILE, EVAL_SPLIT, TRAIN_SPLIT
+from models.features import (
+    CLASSES,
+    CLASSIFIER_FILE,
+    DESCRIPTION_FILE,
+    EVAL_SPLIT,
+    HISTORY_FILE,
+    TRAIN_SPLIT,
+)
 from models.hyperparameters import with_hyperparameters
 from models.preprocessing import resolve, to_unit
 from models.pretrained import load_pretrained
@@ -51,6 +58,9 @@ def run_fn(fn_args: FnArgs) -> None:
     job = Job(name, settings, config["seed"], fn_args.model_run_dir, checkpoints)
     if isinstance(settings, CoronetSettings) and settings.pretrained:
         network, fitted = load_pretrained(settings, training_split.size)
+        # The artifact has a history, of no epoch: whoever reads it need not know why.
+        tf.io.gfile.makedirs(fn_args.model_run_dir)
+        write_json(os.path.join(fn_args.model_run_dir, HISTORY_FILE), fitted.history)
     else:
         network, fitted = train(job, training_split, evaluation_split)
 

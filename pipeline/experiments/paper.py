@@ -8,13 +8,14 @@ GRID: Final = {
     (0.001, 0.001): "0.325",
     (0.1, 0.0001): "0.633",
     (0.01, 0.0001): "0.572",
-    (0.001, 0.0001): "not listed",
+    (0.001, 0.0001): "0.436*",
     (0.1, 0.00001): "0.385",
     (0.01, 0.00001): "0.535",
-    (0.001, 0.00001): "0.436, 0.242",
+    (0.001, 0.00001): "0.242",
 }
-"""Accuracy by (C, epsilon), section III.A.4. The table lists (0.001, 0.00001) twice and
-(0.001, 0.0001) not at all: one of the two figures is surely meant for it."""
+"""Accuracy by (C, epsilon), section III.A.4. The table lists (0.001, 0.00001) twice, as 0.436
+and 0.242, and (0.001, 0.0001) not at all. Its rows run through C within each epsilon, so the
+first of the two stands where (0.001, 0.0001) belongs, and is read as it."""
 
 PARAMETERS: Final = 22_641_156
 """Of CORONet: the sum over the rows of figure 14."""

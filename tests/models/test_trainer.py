@@ -14,10 +14,17 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from models import features
+from models.classifier import build_network
 from models.data import load_split
 from models.features import CLASSES, LABELS, PROBABILITIES, SCORES
 from models.preprocessing import to_unit
-from models.settings import MlpSettings, PreprocessingSettings, SvmSettings, TrainingSettings
+from models.settings import (
+    CoronetSettings,
+    MlpSettings,
+    PreprocessingSettings,
+    SvmSettings,
+    TrainingSettings,
+)
 from models.trainer import run_fn
 from models.transform import preprocessing_fn
 
@@ -191,3 +198,38 @@ def test_the_run_is_recorded_and_its_checkpoints_are_gone(trained: SimpleNamespa
         np.testing.assert_allclose(history["learning_rate"], [0.02, 0.01, 0.02 / 3], rtol=1e-5)
     assert list(run.glob("events.out.tfevents.*"))
     assert not list(run.parent.parent.glob("checkpoint*"))
+
+
+def test_a_network_trained_elsewhere_is_served_as_it_is(
+    transformed: tuple[list[dict], list[dict]], tmp_path: Path
+) -> None:
+    _, examples = transformed
+    examples = examples[:8]
+    files = [_write(tmp_path / "split.gz", examples)]
+    size = load_split(files, "train").size
+    network = build_network(CoronetSettings(dense_units=8), size)
+    network.save(tmp_path / "given.keras")
+    settings = CoronetSettings(
+        preprocessing=PREPROCESSING, dense_units=8, pretrained=str(tmp_path / "given.keras")
+    )
+    arguments = SimpleNamespace(
+        train_files=files,
+        eval_files=files,
+        serving_model_dir=str(tmp_path / "model" / "7" / "Format-Serving"),
+        model_run_dir=str(tmp_path / "model_run" / "7"),
+        custom_config={
+            "model": "coronet",
+            "settings": settings.model_dump_json(),
+            "seed": 1,
+            "pretrained_digest": "abc",
+        },
+        hyperparameters=None,
+    )
+    run_fn(arguments)
+    unit = to_unit(load_split(files, "train").images)
+    np.testing.assert_allclose(
+        _classifier(arguments)(unit)[PROBABILITIES], network(unit), atol=1e-6
+    )
+    description = json.loads((tmp_path / "model" / "7" / "model.json").read_text())
+    assert (description["pretrained"], description["epochs"]) == ("abc", 0)
+    assert json.loads((tmp_path / "model_run" / "7" / "history.json").read_text()) == {}
