@@ -25,7 +25,7 @@ PAPER_C = (0.1, 0.01, 0.001)
 PAPER_EPSILON = (0.001, 0.0001, 0.00001)
 MLP_UNITS = (128, 256, 512, 1024)
 CORONET_DENSE_UNITS = (256, 1024)
-_MOST_GRID_TRIALS = 100
+_MOST_TRIALS = 1000
 
 
 class ClassifierTuner(keras_tuner.Tuner):
@@ -102,9 +102,13 @@ def _oracle(settings: ClassifierSettings, seed: int) -> keras_tuner.Oracle:
     objective = keras_tuner.Objective(OBJECTIVE, direction="max")
     space = search_space(settings)
     if isinstance(settings, CoronetSettings):
-        return keras_tuner.oracles.HyperbandOracle(
+        oracle = keras_tuner.oracles.HyperbandOracle(
             objective, max_epochs=settings.training.epochs, seed=seed, hyperparameters=space
         )
+        # Hyperband ends by itself and sets no limit; but TFX asks the oracle for its
+        # `max_trials` best trials, and None is no number.
+        oracle.max_trials = _MOST_TRIALS
+        return oracle
     return keras_tuner.oracles.GridSearchOracle(
-        objective, max_trials=_MOST_GRID_TRIALS, seed=seed, hyperparameters=space
+        objective, max_trials=_MOST_TRIALS, seed=seed, hyperparameters=space
     )

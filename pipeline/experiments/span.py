@@ -64,6 +64,8 @@ class Span:
         Returns:
             float32 [r, units], with coordinates . result = images . weights.
         """
+        if not weights.any():  # the SVM's start: nothing to read all the pixels for
+            return np.zeros((self.mixing.shape[1], weights.shape[1]), np.float32)
         products = np.zeros((len(images), weights.shape[1]))
         flat = images.reshape(len(images), -1)
         for columns in _column_blocks(flat.shape[1], _COLUMNS):

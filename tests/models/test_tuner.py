@@ -13,6 +13,7 @@ from models.features import IMAGE_XF, LABEL
 from models.hyperparameters import AUGMENTATION_STRENGTH, EPOCHS, with_hyperparameters
 from models.settings import (
     AugmentationSettings,
+    ClassifierSettings,
     CoronetSettings,
     MlpSettings,
     PreprocessingSettings,
@@ -99,3 +100,23 @@ def test_the_svm_is_searched_over_the_papers_grid(tmp_path: Path, transformed: s
     best = found.tuner.oracle.get_best_trials(1)[0]
     assert best.score == max(trial.score for trial in trials)
     assert found.tuner.get_best_hyperparameters()[0].values == best.hyperparameters.values
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("svm", SvmSettings()), ("mlp", MlpSettings()), ("coronet", CoronetSettings())],
+)
+def test_tfx_can_ask_each_oracle_for_its_best_trials(
+    name: str, settings: ClassifierSettings, tmp_path: Path, transformed: str
+) -> None:
+    found = tuner_fn(
+        FnArgs(
+            train_files=[transformed],
+            eval_files=[transformed],
+            working_dir=str(tmp_path / "tuner"),
+            custom_config={"model": name, "settings": settings.model_dump_json(), "seed": 1},
+        )
+    )
+    # As TFX's Tuner does when the search is over: Hyperband's own limit is None.
+    oracle = found.tuner.oracle
+    assert oracle.get_best_trials(oracle.max_trials) == []
