@@ -200,17 +200,19 @@ def test_the_run_is_recorded_and_its_checkpoints_are_gone(trained: SimpleNamespa
     assert not list(run.parent.parent.glob("checkpoint*"))
 
 
-def test_a_network_trained_elsewhere_is_served_as_it_is(
-    transformed: tuple[list[dict], list[dict]], tmp_path: Path
-) -> None:
-    _, examples = transformed
-    examples = examples[:8]
+def test_a_network_trained_elsewhere_is_served_as_it_is(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 1)).astype(np.uint8)
+    examples = [
+        {features.IMAGE_XF: [tf.io.encode_png(image).numpy()], features.LABEL: [number % 4]}
+        for number, image in enumerate(pixels)
+    ]
     files = [_write(tmp_path / "split.gz", examples)]
-    size = load_split(files, "train").size
-    network = build_network(CoronetSettings(dense_units=8), size)
+    network = build_network(CoronetSettings(dense_units=8), (48, 48))
     network.save(tmp_path / "given.keras")
     settings = CoronetSettings(
-        preprocessing=PREPROCESSING, dense_units=8, pretrained=str(tmp_path / "given.keras")
+        preprocessing=PreprocessingSettings(size=48),
+        dense_units=8,
+        pretrained=str(tmp_path / "given.keras"),
     )
     arguments = SimpleNamespace(
         train_files=files,
