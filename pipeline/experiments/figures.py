@@ -49,13 +49,13 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
         for position, mean in zip(positions, means, strict=True):
             axes.text(position, 0.015, f"{mean:.3f}", ha="center", color="white", fontsize=8)
     axes.axhline(GATE_ACCURACY, linestyle="--", color="black", linewidth=1)
-    axes.text(0.995, GATE_ACCURACY + 0.01, f"minimum {GATE_ACCURACY}", **_at_the_right(axes))
+    axes.text(1.01, GATE_ACCURACY, f"minimum {GATE_ACCURACY}", **_at_the_right(axes))
     counts = np.array(summaries[0].confusion).sum(1)
     largest = counts.max() / counts.sum()
     axes.axhline(largest, linestyle=":", color="black", linewidth=1)
-    axes.text(0.995, largest + 0.01, f"largest class {largest:.2f}", **_at_the_right(axes))
+    axes.text(1.01, largest, f"largest class {largest:.2f}", **_at_the_right(axes))
     axes.set_xticks(range(len(methods)), [f"Method {method}" for method in methods])
-    axes.set_xlim(-0.6, len(methods) - 0.1)
+    axes.set_xlim(-0.6, len(methods) - 0.4)
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy")
     axes.set_title(title, loc="left")
@@ -117,8 +117,8 @@ def training_curves(history: Mapping[str, Sequence[float]], title: str, file: Pa
 
 
 def _at_the_right(axes: Axes) -> dict[str, Any]:
-    """Where the name of a horizontal line stands."""
-    return {"transform": axes.get_yaxis_transform(), "ha": "right", "fontsize": 8}
+    """Where the name of a horizontal line stands: beside the axes."""
+    return {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8}
 
 
 def save(figure: Figure, file: Path) -> None:
