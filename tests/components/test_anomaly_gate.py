@@ -136,7 +136,7 @@ def test_distances_are_told_whether_they_warn_or_not(gate):
     changed = [example(label, number) for number, label in enumerate(labels)]
     verdict = gate({"train": balanced(), "eval": changed}, drift=True)
     measured = {distance["feature"]: distance for distance in verdict["distances"]}
-    assert set(measured) == {"label", "source", "size_bucket", "height", "width"}
+    assert set(measured) == {"label", "source", "size_bucket"}
     share = [labels.count(label) / len(labels) for label in range(4)]
     expected = max(abs(one - 0.25) for one in share)
     assert measured["label"]["value"] == pytest.approx(expected)
@@ -167,14 +167,21 @@ def test_drift_since_the_run_before_is_a_warning(gate):
     assert verdict["previous"]
     warnings = {(warning["split"], warning["feature"]) for warning in verdict["warnings"]}
     sets = "train against the run before"
-    assert warnings == {(sets, "source"), (sets, "size_bucket"), (sets, "height")}
+    assert warnings == {(sets, "source"), (sets, "size_bucket")}
     measured = {
         distance["feature"]: distance["value"]
         for distance in verdict["distances"]
         if distance["sets"] == sets
     }
     assert measured["source"] == measured["size_bucket"] == 1
-    assert measured["label"] == measured["width"] == 0
+    assert measured["label"] == 0
+
+
+def test_one_odd_image_among_equal_sizes_is_no_drift(gate):
+    train = [example(i % 4, i, **{features.HEIGHT: 240, features.WIDTH: 250}) for i in range(40)]
+    odd = example(0, 99, **{features.HEIGHT: 60, features.WIDTH: 70})
+    verdict = gate({"train": [*train, odd], "eval": train}, drift=True)
+    assert verdict["warnings"] == []
 
 
 def test_the_schema_agrees_with_the_feature_names_and_limits():
