@@ -7,6 +7,10 @@ const WHERE = {
   browser: "Inference runs in this browser (LiteRT.js, WebAssembly). The image never leaves this device.",
   python: "Inference runs in the local Python process that serves this page. The image goes to it and nowhere else.",
 };
+const DETAIL = {
+  browser: "Nowhere. The model has been loaded into this page, which may connect to nothing else; it works with the network off.",
+  python: "To the Python process that serves this page, which keeps no copy and no record of it.",
+};
 
 let predictor;
 let turn = 0; // the newest request; answers to older ones are dropped
@@ -17,10 +21,13 @@ async function start() {
   );
   element("disclaimer").textContent = metadata.disclaimer;
   element("facts").textContent =
-    `${metadata.model} ${metadata.model_version}, ${metadata.variant}, ${metadata.width} x ${metadata.height} pixels`;
+    `Model ${metadata.model}, version ${metadata.model_version}, ${metadata.variant} build, ` +
+    `sees ${metadata.width} x ${metadata.height} pixels; trained on data ${metadata.data_digest.slice(0, 16)}.`;
+  element("classes").textContent = metadata.classes.join(", ");
   predictor =
     status.runtime === "browser" ? await BrowserPredictor.load(metadata) : new LocalPredictor(status.maxBytes);
   element("runtime").textContent = WHERE[status.runtime];
+  element("where").textContent = DETAIL[status.runtime];
   document.body.dataset.state = "ready";
 }
 
@@ -30,13 +37,23 @@ async function show(file) {
   say("");
   try {
     if (!predictor) throw new Error("the model is still loading");
+    const began = performance.now();
     const answer = await predictor.predict(file);
     if (mine !== turn) return;
+    const familiar = answer.unfamiliarity <= 1;
     element("name").textContent = file.name;
     element("label").textContent = answer.label;
-    element("unfamiliar").hidden = answer.unfamiliarity <= 1;
-    element("probabilities").replaceChildren(...Object.entries(answer.probabilities).map(row));
+    element("share").textContent = percent(answer.probabilities[answer.label]);
+    element("unfamiliar").hidden = familiar;
+    element("probabilities").replaceChildren(
+      ...Object.entries(answer.probabilities).map(([name, probability]) => row(name, probability, name === answer.label)),
+    );
+    element("timing").textContent =
+      `Unfamiliarity ${answer.unfamiliarity.toFixed(2)} (the limit is 1). ` +
+      `Answered in ${Math.round(performance.now() - began)} ms.`;
+    element("result").dataset.familiar = familiar;
     element("result").hidden = false;
+    element("notes").hidden = true;
     await draw(element("seen"), answer.seen);
     await draw(element("saliency"), answer.seen);
     element("explained").textContent = "Looking for what the answer rests on …";
@@ -44,7 +61,9 @@ async function show(file) {
     const lost = await answer.explain();
     if (mine !== turn) return;
     tint(element("saliency"), lost);
-    element("explained").textContent = `Red: covering it makes ${answer.label} less probable`;
+    const most = Math.max(0, ...lost.flat());
+    element("explained").textContent =
+      `Red: covering it makes ${answer.label} less probable, by up to ${(100 * most).toFixed(1)} points`;
     document.body.dataset.state = "explained";
   } catch (error) {
     if (mine !== turn) return;
@@ -54,19 +73,31 @@ async function show(file) {
   }
 }
 
-function row([name, probability]) {
+function percent(probability) {
+  return `${(100 * probability).toFixed(1)} %`;
+}
+
+function row(name, probability, first) {
   const line = document.createElement("tr");
   const head = document.createElement("th");
   head.scope = "row";
   head.textContent = name;
-  const bar = document.createElement("meter");
-  bar.value = probability;
-  bar.setAttribute("aria-label", `${name}: ${(100 * probability).toFixed(1)} %`);
+  const bar = document.createElement("div");
+  bar.className = "bar";
+  bar.setAttribute("role", "meter");
+  bar.setAttribute("aria-valuemin", 0);
+  bar.setAttribute("aria-valuemax", 1);
+  bar.setAttribute("aria-valuenow", probability);
+  bar.setAttribute("aria-label", `${name}: ${percent(probability)}`);
+  const filled = document.createElement("div");
+  filled.style.width = percent(probability).replace(" ", "");
+  bar.append(filled);
   const middle = document.createElement("td");
   middle.append(bar);
   const value = document.createElement("td");
   value.className = "value";
-  value.textContent = `${(100 * probability).toFixed(1)} %`;
+  value.textContent = percent(probability);
+  line.classList.toggle("first", first);
   line.dataset.probability = probability;
   line.dataset.label = name;
   line.append(head, middle, value);

@@ -1,5 +1,6 @@
 """The page in headless Chromium, with real files: the same answer as Python."""
 
+import base64
 import shutil
 import threading
 from collections.abc import Iterator
@@ -105,6 +106,42 @@ def test_a_real_x_ray_gets_pythons_answer(visit, edge_model, cxr4):
     assert visit.choose(file) == "explained"
     assert visit.page.inner_text("#label").lower() == expected.label
     assert visit.probabilities() == pytest.approx(expected.probabilities, abs=TOLERANCE)
+
+
+DROP = """async ([name, content]) => {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], name));
+    delete document.body.dataset.state;
+    document.getElementById("drop").dispatchEvent(
+        new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_dropped_file_is_answered(visit, edge_model, sample_folder):
+    file = phantoms(sample_folder)[2]
+    expected = Classifier(edge_model).predict(file)
+    visit.page.evaluate(DROP, [file.name, base64.b64encode(file.read_bytes()).decode()])
+    visit.page.wait_for_selector("body[data-state=explained]", timeout=60_000)
+    assert visit.page.inner_text("#name") == file.name
+    assert visit.probabilities() == pytest.approx(expected.probabilities, abs=TOLERANCE)
+
+
+def test_an_unfamiliar_image_is_said_to_be_one(visit, tmp_path):
+    file = tmp_path / "noise.png"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 260), np.uint8)
+    Image.fromarray(noise).save(file)
+    assert visit.choose(file) == "explained"
+    assert visit.page.is_visible("#unfamiliar")
+    assert "Do not trust the answer" in visit.page.inner_text("#unfamiliar")
+    assert visit.page.get_attribute("#result", "data-familiar") == "false"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(visit, sample_folder, width):
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    assert visit.choose(phantoms(sample_folder)[0]) == "explained"
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_colour_and_turned_files_get_pythons_answer(visit, edge_model, sample_folder, tmp_path):
