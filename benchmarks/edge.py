@@ -5,8 +5,16 @@
 
 Every contender runs in processes of its own, in turns, on the same images: latency of one
 image (p50 and p95), peak resident memory, seconds from the start of the process to the
-first answer, and the size of the model file. ONNX Runtime takes part where it and tf2onnx
-are installed. Targets are printed with the figures.
+first answer, and the size of the model file. Targets are printed with the figures.
+
+ONNX Runtime takes part where it, tf2onnx and onnx can be imported. They are not in the lock;
+put them beside the environment rather than into it:
+
+    uv pip install --target EXTRA --no-deps onnxruntime tf2onnx "onnx<1.18"
+    PYTHONPATH=EXTRA python benchmarks/edge.py ...
+
+It needs the float32 build (`--set edge.further_variants='["float32","float16"]'`), which
+becomes its model; preprocessing is the edge build's, so that all contenders do the same work.
 """
 
 import argparse
@@ -32,6 +40,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__fi
 from edge import metadata  # noqa: E402
 
 WARM_UP = 3
+ONNX_FILE = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,13 @@ def _contenders(model: Path, saved_model: Path | None, scratch: Path) -> list[Co
     else:
         print(f"NOT RUN against the SavedModel: none at {saved_model}")
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("tf2onnx"):
-        onnx = _to_onnx(folder, scratch / "model.onnx")
-        size = onnx.stat().st_size
+        onnx = _to_onnx(folder, scratch / "onnx")
+        size = (onnx / ONNX_FILE).stat().st_size
         found += [
             Contender(f"ONNX Runtime, {threads}", "onnx", onnx, threads, size) for threads in (1, 2)
         ]
     else:
-        print("NOT RUN against ONNX Runtime: install onnxruntime and tf2onnx")
+        print("NOT RUN against ONNX Runtime: see the head of this file for what to install")
     return found
 
 
@@ -115,13 +124,16 @@ def _only(folder: Path, described: metadata.Metadata, variant: str, target: Path
     return target
 
 
-def _to_onnx(folder: Path, output: Path) -> Path:
-    """The float classifier (without preprocessing) as ONNX."""
-    if not output.exists():
-        source = folder / "model_float32.tflite"
-        command = [sys.executable, "-m", "tf2onnx.convert", "--tflite", str(source)]
-        subprocess.run([*command, "--output", str(output)], check=True, capture_output=True)
-    return output
+def _to_onnx(folder: Path, target: Path) -> Path:
+    """A folder with the float32 classifier as ONNX, and what preprocesses for it."""
+    source = folder / "model_float32.tflite"
+    if not source.exists():
+        raise SystemExit(f"ONNX Runtime needs {source}: export with float32 in further_variants")
+    target.mkdir()
+    shutil.copy(folder / metadata.PREPROCESS_FILE, target)
+    command = [sys.executable, "-m", "tf2onnx.convert", "--tflite", str(source), "--opset", "17"]
+    subprocess.run([*command, "--output", str(target / ONNX_FILE)], check=True, capture_output=True)
+    return target
 
 
 def _run(contender: Contender, images: list[Path], repeats: int) -> dict[str, float]:
@@ -176,15 +188,27 @@ def _tensorflow(model: Path, threads: int) -> Callable[[bytes], object]:
 
 
 def _onnx(model: Path, threads: int) -> Callable[[bytes], object]:
-    """Of the classifier alone: ONNX Runtime's time leaves preprocessing out."""
     import onnxruntime
+    from ai_edge_litert.interpreter import Interpreter
+
+    from edge.images import read_image
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(model), settings, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(model / ONNX_FILE), settings, providers=["CPUExecutionProvider"]
+    )
     (wanted,) = session.get_inputs()
-    image = np.random.default_rng(0).integers(0, 256, wanted.shape, np.uint8)
-    return lambda _: session.run(None, {wanted.name: image})
+    preprocess = Interpreter(
+        str(model / metadata.PREPROCESS_FILE), num_threads=threads
+    ).get_signature_runner()
+
+    def predict(encoded: bytes) -> object:
+        pixels = read_image(encoded).pixels[np.newaxis, :, :, np.newaxis]
+        prepared = preprocess(**{metadata.IMAGE_INPUT: pixels})[metadata.MODEL_IMAGE_OUTPUT]
+        return session.run(None, {wanted.name: prepared})
+
+    return predict
 
 
 def _report(contenders: list[Contender], results: dict[str, list[dict[str, float]]]) -> None:

@@ -72,13 +72,19 @@ def build(request: Request) -> Metadata:
     files: dict[str, bytes] = {}
     agreement: dict[str, float] = {}
     with TemporaryDirectory() as scratch:
-        preprocessing, classifier = Path(scratch, "preprocessing"), Path(scratch, "classifier")
+        preprocessing, classifier, integers = (
+            Path(scratch, name) for name in ("preprocessing", "classifier", "integers")
+        )
         graphs.save_preprocessing(trained.preprocessing, known, preprocessing)
         files[PREPROCESS_FILE] = convert(preprocessing, "float32", calibration)
         graphs.save_classifier(trained, classifier)
         expected = _labels(_saved_model(classifier), held_out)
-        for variant in (settings.variant, *settings.further_variants):
-            converted = convert(classifier, variant, calibration)
+        variants = (settings.variant, *settings.further_variants)
+        if "int8" in variants:
+            graphs.save_classifier(trained, integers, integers=True)
+        for variant in variants:
+            source = integers if variant == "int8" else classifier
+            converted = convert(source, variant, calibration)
             found = _labels(_lite_model(converted), held_out)
             agreement[variant] = float(np.mean(expected == found))
             described = replace(metadata, variant=variant)

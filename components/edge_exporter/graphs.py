@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from components.edge_exporter import stem
 from components.edge_exporter.familiarity import Familiarity
 from edge.metadata import (
     DISTANCE_OUTPUT,
@@ -72,13 +73,19 @@ def save_preprocessing(
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
 
 
-def save_classifier(trained: Trained, folder: Path) -> None:
+def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> None:
     """Saves uint8 [1, h, w, 1], preprocessed, to probabilities and scores.
 
     The batch is fixed at one, which the page's runtime needs; through `ExportArchive`,
     because the converter aborts on other ways into a Keras 3 model.
+
+    Args:
+        trained: the classifier.
+        folder: to write.
+        integers: write the same function in the ops that full-integer quantization and its
+            kernels like better.
     """
-    network = _with_float_head(trained.network)
+    network = _for_integers(trained.network) if integers else trained.network
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         unit = tf.cast(image, tf.float32) / 255.0
@@ -99,15 +106,22 @@ def save_classifier(trained: Trained, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def _with_float_head(network: keras.Model) -> keras.Model:
-    """Returns `network` with softmax, and a dense layer under it, in ops that int8 spares.
+def _for_integers(network: keras.Model) -> keras.Model:
+    """Returns `network`, with the same weights, in ops that suit int8.
 
-    TFLite's own softmax rounds to 256 levels, and one image with large logits would leave
-    too few levels for those of all others. The layer is small; its inputs stay integers.
-    All other layers are shared with `network`.
+    The convolution of the grey image goes by blocks (see `stem`). Softmax, and a dense layer
+    under it, go into ops that int8 spares: TFLite's own softmax rounds to 256 levels, and one
+    image with large logits would leave too few levels for those of all others. The layer is
+    small; its inputs stay integers. All other layers are shared with `network`.
     """
+    convolutions = stem.grey_convolutions(network)
+    taken_in = {layer.name for layer in convolutions.values() if layer is not None}
 
     def replaced(layer: keras.Layer) -> keras.Layer:
+        if layer.name in convolutions:
+            return stem.BlockedConvolution(layer, convolutions[layer.name])
+        if layer.name in taken_in:
+            return keras.layers.Activation("linear", name=layer.name)
         if getattr(layer, "activation", None) is keras.activations.softmax:
             return _FloatDense(layer)
         if isinstance(layer, TemperatureSoftmax):
