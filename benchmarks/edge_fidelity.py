@@ -67,7 +67,7 @@ def _against_saved_model(classifier: Classifier, saved_model: Path, files: list[
 
 def _against_other_pictures(classifier: Classifier) -> None:
     kinds = {
-        "phantoms": (one.pixels for one in draw_phantoms(50, seed=7)),
+        "phantoms": (one.pixels for one in draw_phantoms(50, seed=11)),
         "photos, colour": (_png(crop) for crop in _photos()),
         "photos, grey": (_png(crop.convert("L")) for crop in _photos()),
         "noise": _noise(),

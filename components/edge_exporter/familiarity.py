@@ -14,6 +14,7 @@ from sklearn.covariance import LedoitWolf
 
 _THUMBNAIL = 12  # pixels a side: coarse anatomy, no detail that differs between patients
 _TEXTURE = 6  # cells a side
+_COARSE_STEP = 4  # pixels
 _TEXTURE_FLOOR = 1 / 255  # one grey level: flat cells stay finite
 
 
@@ -60,15 +61,25 @@ def fit(images: np.ndarray) -> Familiarity:
 
 
 def _features(images: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, H, W, 1] to float32 [B, 12 * 12 + 6 * 6]."""
+    """uint8 [B, H, W, 1] to float32 [B, 12 * 12 + 3 * 6 * 6].
+
+    Texture is the mean size of horizontal differences: between neighbours, between
+    neighbouring differences (finer), and between pixels some way apart (coarser).
+    """
     height, width = images.shape[1], images.shape[2]
     pixels = tf.reshape(tf.cast(images, tf.float32) / 255.0, [-1, height, width])
-    right = tf.slice(pixels, [0, 0, 1], [-1, height, width - 1])
-    left = tf.slice(pixels, [0, 0, 0], [-1, height, width - 1])
-    steps = _cell_means(tf.abs(right - left), _TEXTURE)
-    texture = tf.math.log(steps + _TEXTURE_FLOOR)
-    thumbnail = _cell_means(pixels, _THUMBNAIL)
-    return tf.concat([thumbnail, texture], axis=1)
+    steps = _differences(pixels, 1)
+    textures = [steps, _differences(steps, 1), _differences(pixels, _COARSE_STEP)]
+    sizes = [_cell_means(tf.abs(texture), _TEXTURE) for texture in textures]
+    logarithms = [tf.math.log(size + _TEXTURE_FLOOR) for size in sizes]
+    return tf.concat([_cell_means(pixels, _THUMBNAIL), *logarithms], axis=1)
+
+
+def _differences(values: tf.Tensor, step: int) -> tf.Tensor:
+    """Each column less the one `step` to its left: [B, H, W] to [B, H, W - step]."""
+    height, width = values.shape[1], values.shape[2]
+    right = tf.slice(values, [0, 0, step], [-1, height, width - step])
+    return right - tf.slice(values, [0, 0, 0], [-1, height, width - step])
 
 
 def _cell_means(values: tf.Tensor, cells: int) -> tf.Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from components.edge_exporter import stem
+from components.edge_exporter import head, stem
 from components.edge_exporter.familiarity import Familiarity
 from edge.metadata import (
     DISTANCE_OUTPUT,
@@ -22,7 +22,6 @@ from edge.metadata import (
     PROBABILITIES_OUTPUT,
     SCORES_OUTPUT,
 )
-from models.classifier import TemperatureSoftmax
 from models.features import CLASSIFIER_FILE, DESCRIPTION_FILE, PROBABILITIES, SCORES
 from models.preprocessing import ResolvedPreprocessing, preprocess
 
@@ -85,7 +84,7 @@ def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> N
         integers: write the same function in the ops that full-integer quantization and its
             kernels like better.
     """
-    network = _for_integers(trained.network) if integers else trained.network
+    network = for_integers(trained.network) if integers else trained.network
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         unit = tf.cast(image, tf.float32) / 255.0
@@ -106,62 +105,26 @@ def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> N
     archive.write_out(str(folder), verbose=False)
 
 
-def _for_integers(network: keras.Model) -> keras.Model:
-    """Returns `network`, with the same weights, in ops that suit int8.
+def for_integers(network: keras.Model) -> keras.Model:
+    """Returns the function of `network` in ops and weights that suit int8.
 
-    The convolution of the grey image goes by blocks (see `stem`). Softmax, and a dense layer
-    under it, go into ops that int8 spares: TFLite's own softmax rounds to 256 levels, and one
-    image with large logits would leave too few levels for those of all others. The layer is
-    small; its inputs stay integers. All other layers are shared with `network`.
+    See `stem` and `head`. All other layers are shared with `network`.
     """
     convolutions = stem.grey_convolutions(network)
     taken_in = {layer.name for layer in convolutions.values() if layer is not None}
+    stand_ins = head.float_layers(network)
+    weights = head.even_weights(network)
 
     def replaced(layer: keras.Layer) -> keras.Layer:
         if layer.name in convolutions:
             return stem.BlockedConvolution(layer, convolutions[layer.name])
         if layer.name in taken_in:
             return keras.layers.Activation("linear", name=layer.name)
-        if getattr(layer, "activation", None) is keras.activations.softmax:
-            return _FloatDense(layer)
-        if isinstance(layer, TemperatureSoftmax):
-            return _FloatSoftmax(layer.temperature)
-        return layer
+        if layer.name in weights:
+            return keras.layers.Dense.from_config(layer.get_config())
+        return stand_ins.get(layer.name, layer)
 
-    return keras.models.clone_model(network, clone_function=replaced, recursive=True)
-
-
-class _FloatDense(keras.layers.Layer):
-    """A dense layer and its softmax, with the weights of `dense`."""
-
-    def __init__(self, dense: keras.layers.Dense):
-        super().__init__(name=dense.name)
-        self._dense = dense
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # A matrix product or a sum of two tensors would become an int8 one.
-        products = tf.expand_dims(inputs, -1) * self._dense.kernel
-        return _softmax(tf.reduce_sum(products, axis=1) - tf.negative(self._dense.bias))
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], self._dense.units)
-
-
-class _FloatSoftmax(keras.layers.Layer):
-    """softmax(scores / temperature)."""
-
-    def __init__(self, temperature: float):
-        super().__init__(name=PROBABILITIES)
-        self._temperature = temperature
-
-    def call(self, scores: tf.Tensor) -> tf.Tensor:
-        return _softmax(scores / self._temperature)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-
-def _softmax(logits: tf.Tensor) -> tf.Tensor:
-    shifted = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
-    # Written as a quotient, the converter would recognise it and put its own op back.
-    return shifted * tf.math.reciprocal(tf.reduce_sum(shifted, axis=-1, keepdims=True))
+    rebuilt = keras.models.clone_model(network, clone_function=replaced, recursive=True)
+    for name, values in weights.items():
+        rebuilt.get_layer(name).set_weights(values)
+    return rebuilt

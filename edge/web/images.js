@@ -99,7 +99,8 @@ function shownRange(data, values) {
   return [low, high];
 }
 
-function loadDicomParser() {
+/** Loads what reads DICOM; the page does so at once, so as to work without a network later. */
+export function loadDicomParser() {
   if (globalThis.dicomParser) return Promise.resolve();
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");

@@ -1,6 +1,6 @@
 // The model in the browser: LiteRT.js on WebAssembly, or else the local Python process.
 
-import { readImage } from "/images.js";
+import { loadDicomParser, readImage } from "/images.js";
 import { withImageSize } from "/tflite.js";
 
 const COLOUR_LIMIT = 0.06; // as in edge/images.py
@@ -23,7 +23,11 @@ export class BrowserPredictor {
   static async load(metadata) {
     const litert = await import("@litertjs/core");
     await litert.loadLiteRt("/wasm/", { threads: globalThis.crossOriginIsolated });
-    const [preprocess, model] = await Promise.all([download("preprocess.tflite"), download("model.tflite")]);
+    const [preprocess, model] = await Promise.all([
+      download("preprocess.tflite"),
+      download("model.tflite"),
+      loadDicomParser(),
+    ]);
     return new BrowserPredictor(litert, metadata, preprocess, await compile(litert, model));
   }
 
