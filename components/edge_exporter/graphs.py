@@ -119,7 +119,7 @@ def for_integers(network: keras.Model) -> keras.Model:
         if layer.name in convolutions:
             return stem.BlockedConvolution(layer, convolutions[layer.name])
         if layer.name in taken_in:
-            return keras.layers.Activation("linear", name=layer.name)
+            return stem.TakenIn(name=layer.name)
         if layer.name in weights:
             return keras.layers.Dense.from_config(layer.get_config())
         return stand_ins.get(layer.name, layer)

@@ -80,6 +80,16 @@ class BlockedConvolution(keras.layers.Layer):
         return (*input_shape[:-1], len(self._bias))
 
 
+class TakenIn(keras.layers.Layer):
+    """Stands where a normalisation was that a `BlockedConvolution` took in."""
+
+    def call(self, inputs: tf.Tensor, mask: None = None) -> tf.Tensor:
+        return inputs
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
 def _folded(
     convolution: keras.layers.Conv2D, normalization: keras.layers.BatchNormalization | None
 ) -> tuple[np.ndarray, np.ndarray]:
