@@ -11,10 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 from components.edge_exporter.settings import Variant
 from edge.metadata import EMBEDDED_NAME, IMAGE_INPUT
 
-# All but the matrix products and the pooling. Before the first product and after the last,
-# 256 levels are too coarse. Between, the sums of CORONet's residual blocks and their leaky
-# rectifiers lose most of what int8 loses, and cost next to nothing in float: 0.975 of the
-# labels of 484 X-rays equal the float build's in place of 0.959, in 1.05 of the time.
+# All but the matrix products and the largest-of pooling. Before the first product and after
+# the last, 256 levels are too coarse (see `head`). Between, the sums of CORONet's residual
+# blocks and their leaky rectifiers lose most of what int8 loses, and cost next to nothing in
+# float; the average pooling, whose input is float then, would round to its input's levels,
+# although its output is narrower.
 _FLOAT_OPS = [
     *("ADD", "LEAKY_RELU", "AVERAGE_POOL_2D"),
     *("CAST", "MUL", "DIV", "SUB", "EXP", "LOG", "LOGISTIC", "SOFTMAX", "LOG_SOFTMAX"),
