@@ -153,7 +153,7 @@ def main(folder: Path) -> None:
     job = Job(**{**described, "settings": settings})
     training_split, evaluation_split = (
         Split(
-            images=np.load(folder / f"{name}-images.npy", allow_pickle=False),
+            images=np.load(folder / f"{name}-images.npy", mmap_mode="r", allow_pickle=False),
             labels=np.load(folder / f"{name}-labels.npy", allow_pickle=False),
         )
         for name in _SPLITS

@@ -3,9 +3,14 @@
 The order of the images, their augmentation and their mixup are drawn anew from (seed,
 step), not from a generator that moves on. So training can begin at any step and see what
 an uninterrupted run would have seen there.
+
+Images are decoded once, into an unnamed scratch file, and read from there batch by batch:
+the operating system keeps as much of it in memory as it has to spare, and no process holds
+a split. The scratch file is where `TMPDIR` says.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,10 +31,10 @@ _ORDER, _AUGMENTATION, _MIXUP = range(3)
 
 @dataclass(frozen=True)
 class Split:
-    """One split, decoded and held in memory: H * W bytes an image.
+    """One split, decoded.
 
     Attributes:
-        images: uint8 [N, H, W, 1].
+        images: uint8 [N, H, W, 1]; from `load_split` it is a view of a file, not memory.
         labels: int64 [N], indices into `CLASSES`.
     """
 
@@ -72,23 +77,52 @@ def load_split(patterns: Sequence[str], name: str) -> Split:
         InputError: there is no example, or the images differ in size.
     """
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP") if files else []
+    keys = [
+        (hashlib.sha256(encoded).digest(), int(label))
+        for encoded, label in _records(files).as_numpy_iterator()
+    ]
+    if not keys:
+        raise InputError(f"the {name} split is empty: add labelled images, or change data.splits")
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    images = _decoded(files, np.argsort(order), name)
+    return Split(images, np.array([keys[number][1] for number in order], np.int64))
+
+
+def _records(files: Sequence[str]) -> tf.data.Dataset:
+    """The encoded images and labels of `files`, in the order of the files."""
     spec = {
         IMAGE_XF: tf.io.FixedLenFeature([], tf.string),
         LABEL: tf.io.FixedLenFeature([], tf.int64),
     }
-    examples = []
-    for record in records:
+
+    def parsed(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = tf.io.parse_single_example(record, spec)
-        examples.append((int(example[LABEL]), example[IMAGE_XF].numpy()))
-    if not examples:
-        raise InputError(f"the {name} split is empty: add labelled images, or change data.splits")
-    examples.sort(key=lambda example: (hashlib.sha256(example[1]).digest(), example[0]))
-    images = [tf.io.decode_png(encoded, channels=1).numpy() for _, encoded in examples]
-    sizes = {image.shape[:2] for image in images}
-    if len(sizes) > 1:
-        raise InputError(f"the {name} split has images of {len(sizes)} sizes: {sorted(sizes)[:4]}")
-    return Split(np.stack(images), np.array([label for label, _ in examples], np.int64))
+        return example[IMAGE_XF], example[LABEL]
+
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    return records.map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _decoded(files: Sequence[str], places: np.ndarray, name: str) -> np.ndarray:
+    """Writes the pixels of each record to its place in a scratch file; returns a view of it."""
+    decoded = _records(files).map(
+        lambda encoded, _: tf.io.decode_png(encoded, channels=1),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    sizes: set[tuple[int, int]] = set()
+    with tempfile.TemporaryFile(prefix="coronet-") as scratch:
+        # Written, not mapped: a full disk is then an error, not the end of the process.
+        for place, image in zip(places, decoded.prefetch(2).as_numpy_iterator(), strict=True):
+            sizes.add(image.shape[:2])
+            scratch.seek(int(place) * image.nbytes)
+            scratch.write(image.data)
+        scratch.flush()
+        if len(sizes) > 1:
+            raise InputError(
+                f"the {name} split has images of {len(sizes)} sizes: {sorted(sizes)[:4]}"
+            )
+        # The map outlives the file's name and its descriptor.
+        return np.memmap(scratch, np.uint8, mode="r", shape=(len(places), *sizes.pop(), 1))
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -118,7 +152,6 @@ def training_batches(
     steps = steps_per_epoch(count, training.batch_size)
     # On the CPU: batches are made there while an accelerator computes.
     with tf.device("CPU:0"):
-        images = tf.constant(split.images)
         labels = tf.constant(split.labels)
     class_weights = tf.constant(balanced_weights(split.class_counts), tf.float32)
 
@@ -128,7 +161,7 @@ def training_batches(
         chosen = tf.random.experimental.index_shuffle(
             tf.range(begin, end), seed=_step_seed(seed, _ORDER, epoch), max_index=count - 1
         )
-        pixels = to_unit(tf.gather(images, chosen))
+        pixels = to_unit(_read(split, chosen))
         if augmentation.enabled:
             pixels = augment(pixels, augmentation, _step_seed(seed, _AUGMENTATION, step))
         targets = _smoothed(tf.gather(labels, chosen), training.label_smoothing)
@@ -140,7 +173,7 @@ def training_batches(
             weights = tf.linalg.matvec(targets, class_weights)
         else:
             weights = tf.ones([end - begin])
-        return tf.ensure_shape(pixels, [None, *split.size, 1]), targets, weights
+        return pixels, targets, weights
 
     return (
         tf.data.Dataset.range(first_epoch * steps, training.epochs * steps)
@@ -151,9 +184,27 @@ def training_batches(
 
 def evaluation_batches(split: Split, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
     """Returns the split in its order, as batches of images [b, H, W, 1] and one-hot labels."""
-    labels = tf.one_hot(split.labels, len(CLASSES))
-    dataset = tf.data.Dataset.from_tensor_slices((split.images, labels)).batch(batch_size)
-    return dataset.map(lambda images, labels: (to_unit(images), labels)).prefetch(2)
+    with tf.device("CPU:0"):
+        labels = tf.one_hot(split.labels, len(CLASSES))
+
+    def batch(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen = tf.range(begin, tf.minimum(begin + batch_size, len(split)))
+        return to_unit(_read(split, chosen)), tf.gather(labels, chosen)
+
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    return starts.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _read(split: Split, numbers: tf.Tensor) -> tf.Tensor:
+    """Reads the images of these numbers, [b, H, W, 1] of their own type, within a graph."""
+    pixels = tf.numpy_function(
+        lambda chosen: np.asarray(split.images[chosen]),
+        [numbers],
+        tf.as_dtype(split.images.dtype),
+        # The same numbers give the same images, so calls may run in parallel.
+        stateful=False,
+    )
+    return tf.ensure_shape(pixels, [None, *split.size, 1])
 
 
 def balanced_weights(class_counts: Sequence[int]) -> list[float]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-ROWS_AT_A_TIME = 256
+ROWS_AT_A_TIME = 128
 """Images of a batch: enough that what a batch costs is little beside the steps of its images."""
 
 

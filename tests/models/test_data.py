@@ -75,6 +75,32 @@ def test_images_of_several_sizes_are_refused(tmp_path: Path) -> None:
         load_split([one, _write(tmp_path / "other", other, np.arange(1))], "train")
 
 
+def _anonymous_bytes() -> int:
+    """Memory of this process that is not a file's."""
+    (line,) = (
+        line for line in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in line
+    )
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_split_is_not_held_in_memory(tmp_path: Path) -> None:
+    side = 1024
+
+    def grown_by_reading(count: int) -> int:
+        image = np.zeros((1, side, side, 1), np.uint8)
+        large = Split(np.broadcast_to(image, (count, side, side, 1)), np.arange(count) % 4)
+        pattern = _write(tmp_path / f"{count}", large, np.arange(count))
+        before = _anonymous_bytes()
+        split = load_split([pattern], "train")
+        seen = sum(len(images) for images, _ in evaluation_batches(split, batch_size=2))
+        assert seen == len(split) == count
+        return _anonymous_bytes() - before
+
+    grown_by_reading(20)  # fills the buffers, whose size no number of images changes
+    assert grown_by_reading(150) < 150 * side**2 / 4
+
+
 def test_every_epoch_has_each_image_once_in_even_batches() -> None:
     training = TrainingSettings(epochs=3, batch_size=16)
     batches = _numbers(training_batches(_split(), training, PLAIN, seed=1))
@@ -124,3 +150,13 @@ def test_evaluation_is_plain_and_in_order() -> None:
     assert list(chain(*_numbers(batches))) == list(range(70))
     labels = np.concatenate([labels for _, labels in batches])
     np.testing.assert_array_equal(labels, np.eye(4)[np.arange(70) % 4])
+
+
+def test_images_of_another_type_are_read_too() -> None:
+    images = np.linspace(-300, 300, 30, dtype=np.float32).reshape(5, 1, 6, 1)
+    split = Split(images, np.zeros(5, np.int64))
+    (evaluated,) = (images for images, _ in evaluation_batches(split))
+    training = TrainingSettings(epochs=1, batch_size=5)
+    ((trained, _, _),) = training_batches(split, training, PLAIN, seed=1)
+    np.testing.assert_allclose(evaluated, images / 255, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(trained, axis=None), images.ravel() / 255, rtol=1e-6)
