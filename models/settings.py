@@ -80,6 +80,8 @@ class TrainingSettings(Settings):
         ema_momentum: exponential moving average of the weights; 0 switches it off.
         class_weights: weigh the loss by inverse class frequency.
         batch_norm_momentum: of CORONet's moving statistics; lower follows short epochs better.
+        recalibrate_batch_norm: after the last epoch, take the batch-norm statistics again over
+            the unaugmented training images; kept if the validation loss falls.
         flip_at_test: average the prediction over the image and its mirror image.
         precision: Keras dtype policy.
         backend: the Keras backend that trains; export always goes through TensorFlow.
@@ -104,6 +106,7 @@ class TrainingSettings(Settings):
     ema_momentum: float = Field(default=0.0, ge=0, lt=1)
     class_weights: bool = False
     batch_norm_momentum: float = Field(default=0.99, gt=0, lt=1)
+    recalibrate_batch_norm: bool = False
     flip_at_test: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"

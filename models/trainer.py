@@ -11,7 +11,7 @@ from models.backends import SETTINGS, train
 from models.calibration import fit_temperature
 from models.callbacks import write_json
 from models.classifier import as_classifier
-from models.data import Split, load_split
+from models.data import Split, evaluation_batches, load_split
 from models.features import (
     CLASSES,
     CLASSIFIER_FILE,
@@ -21,7 +21,7 @@ from models.features import (
     TRAIN_SPLIT,
 )
 from models.hyperparameters import with_hyperparameters
-from models.preprocessing import resolve, to_unit
+from models.preprocessing import resolve
 from models.pretrained import load_pretrained
 from models.settings import CoronetSettings, SvmSettings
 from models.signatures import ServingModel, export
@@ -84,6 +84,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "training_images_per_class": dict(zip(CLASSES, training_split.class_counts, strict=True)),
         "evaluation_images": len(evaluation_split),
         "best_epoch": fitted.best_epoch,
+        "batch_norm_recalibrated": fitted.recalibrated,
         "epochs": len(fitted.history.get("epoch", [])),
         "images_per_second": round(fitted.images_per_second, 2),
         "backend": settings.training.backend,
@@ -98,7 +99,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def _temperature(network: keras.Model, split: Split) -> float:
     """Calibrates raw scores on images that were not trained on."""
-    scores = network.predict(to_unit(split.images), batch_size=64, verbose=0)
+    scores = network.predict(evaluation_batches(split), verbose=0)
     return fit_temperature(scores, split.labels)
 
 

@@ -17,6 +17,7 @@ from models.data import Split, evaluation_batches, steps_per_epoch, training_bat
 from models.errors import InputError
 from models.mlp import HalfSquaredError
 from models.optimization import build_optimizer
+from models.recalibration import with_statistics_of
 from models.settings import ClassifierSettings, MlpSettings, SvmSettings, TrainingSettings
 from models.svm import OneAgainstAllHinge, decaying_step
 from models.svm_steps import ROWS_AT_A_TIME, RowByRow
@@ -51,12 +52,15 @@ class Fitted:
         best_epoch: counting from 1.
         images_per_second: of training, without validation and the first epoch.
         history: per epoch, as in `history.json`.
+        recalibrated: whether the weights have batch-norm statistics of unaugmented images;
+            the history shows the best epoch without them.
     """
 
     weights: list[np.ndarray]
     best_epoch: int
     images_per_second: float
     history: dict[str, list[float]] = field(default_factory=dict)
+    recalibrated: bool = False
 
 
 def fit(
@@ -124,7 +128,37 @@ def fit(
             f"{job.name} diverged: no epoch had a finite validation loss; "
             f"lower {job.name}.training.learning_rate (now {training.learning_rate:g})"
         )
-    return Fitted(best.weights, best.best_epoch, log.images_per_second, log.history)
+    weights, recalibrated = best.weights, False
+    if training.recalibrate_batch_norm:
+        again = with_statistics_of(training_split, weights, job.settings)
+        recalibrated = _lowers_loss(job.name, network, evaluation_split, weights, again)
+        weights = again if recalibrated else weights
+    return Fitted(weights, best.best_epoch, log.images_per_second, log.history, recalibrated)
+
+
+def _lowers_loss(
+    name: str,
+    network: keras.Model,
+    evaluation_split: Split,
+    before: list[np.ndarray],
+    after: list[np.ndarray],
+) -> bool:
+    """Whether the validation loss is lower with the weights `after`; prints both."""
+    found = []
+    for weights in (before, after):
+        network.set_weights(weights)
+        found.append(
+            network.evaluate(evaluation_batches(evaluation_split), verbose=0, return_dict=True)
+        )
+    lower = bool(found[1]["loss"] < found[0]["loss"])
+    print(
+        f"{name} batch-norm statistics of unaugmented images:"
+        f"  val_loss {found[0]['loss']:.4f} -> {found[1]['loss']:.4f}"
+        f"  val_accuracy {found[0]['accuracy']:.4f} -> {found[1]['accuracy']:.4f}"
+        f"  {'kept' if lower else 'not kept'}",
+        flush=True,
+    )
+    return lower
 
 
 def compiled_network(
