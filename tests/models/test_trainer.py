@@ -1,6 +1,7 @@
 """TFX's run function behind the real Transform, on real X-rays: no skew, and what it writes."""
 
 import csv
+import importlib.util
 import json
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from models.data import load_split
 from models.features import CLASSES, LABELS, PROBABILITIES, SCORES
 from models.preprocessing import to_unit
 from models.settings import (
+    AugmentationSettings,
+    ClassifierSettings,
     CoronetSettings,
     MlpSettings,
     PreprocessingSettings,
@@ -32,7 +35,26 @@ IMAGES = 100
 STRINGS = (features.IMAGE, features.SOURCE, features.SIZE_BUCKET)
 INTEGERS = (features.LABEL, features.HEIGHT, features.WIDTH)
 PREPROCESSING = PreprocessingSettings(method="C", size=40)  # a size that Transform works out
-SETTINGS = {
+
+
+def _coronet(backend: str) -> CoronetSettings:
+    return CoronetSettings(
+        preprocessing=PREPROCESSING,
+        dense_units=16,
+        training=TrainingSettings(
+            epochs=3,
+            learning_rate=0.001,
+            optimizer="adamw",
+            schedule="cosine",
+            batch_norm_momentum=0.5,
+            recalibrate_batch_norm=True,
+            backend=backend,
+        ),
+        augmentation=AugmentationSettings(rotation_degrees=5, shift=0.05, shear=0, zoom=0.05),
+    )
+
+
+SETTINGS: dict[str, ClassifierSettings] = {
     "svm": SvmSettings(
         preprocessing=PREPROCESSING, epsilon=0.01, training=TrainingSettings(epochs=3)
     ),
@@ -44,6 +66,9 @@ SETTINGS = {
         ),
         activations=("sigmoid",),
     ),
+    # Trained there to the end, and exported through TensorFlow.
+    "coronet on torch": _coronet("torch"),
+    "coronet on jax": _coronet("jax"),
 }
 
 
@@ -120,21 +145,25 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> SimpleNamespace:
     """The arguments of one finished `run_fn`."""
+    backend = SETTINGS[request.param].training.backend
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"NOT RUN: {backend} is not installed (it is optional)")
     _, examples = transformed
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "-"))
     arguments = SimpleNamespace(
         train_files=[_write(folder / "train.gz", examples[::2])],
         eval_files=[_write(folder / "eval.gz", examples[1::2])],
         serving_model_dir=str(folder / "model" / "7" / "Format-Serving"),
         model_run_dir=str(folder / "model_run" / "7"),
         custom_config={
-            "model": request.param,
+            "model": request.param.split()[0],
             "settings": SETTINGS[request.param].model_dump_json(),
             "seed": 1,
         },
         hyperparameters={"values": TUNED[request.param]} if request.param in TUNED else None,
     )
     run_fn(arguments)
+    arguments.settings = SETTINGS[request.param]
     return arguments
 
 
@@ -152,7 +181,7 @@ def test_serving_predicts_what_the_training_graph_predicts(
     )
     classifier, unit = _classifier(trained), to_unit(images)
     expected = {key: value.numpy() for key, value in classifier(unit).items()}
-    if SETTINGS[trained.custom_config["model"]].training.flip_at_test:
+    if trained.settings.training.flip_at_test:
         mirrored = classifier(unit[:, :, ::-1])
         expected = {key: (value + mirrored[key].numpy()) / 2 for key, value in expected.items()}
 
@@ -177,6 +206,7 @@ def test_the_description_says_what_was_trained(trained: SimpleNamespace) -> None
     description = json.loads((folder / "model.json").read_text())
     split = load_split(trained.train_files, "train")
     assert description["name"] == trained.custom_config["model"]
+    assert description["backend"] == trained.settings.training.backend
     assert description["classes"] == list(CLASSES)
     preprocessing = description["preprocessing"]
     assert (preprocessing["height"], preprocessing["width"]) == split.size
