@@ -48,10 +48,6 @@ class Lessons:
         """Returns the soft label [classes] of `mix`, which is number `number`."""
         return _mean(self.mixes[:, number], mix.of(self.images.swapaxes(0, 1)))
 
-    def of_image(self, index: int) -> np.ndarray:
-        """Returns the soft label [classes] of the image, whichever view of it is shown."""
-        return _mean(self.views[:, index].mean(1), self.images[:, index])
-
 
 def _mean(*answers: np.ndarray) -> np.ndarray:
     return np.concatenate(answers).mean(0)

@@ -45,8 +45,6 @@ class Job:
         mixup: see `mix`; with lessons, numbered mixes take its place.
         lessons: what teachers say; None trains on the labels alone.
         imitation: weight of the soft labels against the labels.
-        gentle: share of the usual ranges that views are drawn from, each with its image's
-            soft label; None takes the numbered pictures.
         stop_after: epochs after which the cycle is left; None runs it to its end.
     """
 
@@ -62,7 +60,6 @@ class Job:
     mixup: float = 0.2
     lessons: Lessons | None = None
     imitation: float = 0.0
-    gentle: float | None = None
     stop_after: int | None = None
 
 
@@ -134,9 +131,6 @@ class Batches:
     def _picture(self, index: int, lessons: Lessons) -> tuple[np.ndarray, ...]:
         """Returns a picture [side, side], its target [classes], soft label [classes] and weight."""
         job, images = self._job, self._prepared.images
-        if job.gentle is not None:
-            view = random_view(images[index], self._random, ViewSettings().scaled(job.gentle))
-            return view, self._targets[index], lessons.of_image(index), self._weights[index]
         # Lungs mirrored are lungs: one more picture for the price of none.
         mirror = self._random.choice((-1, 1))
         if self._random.random() < job.mixed:
@@ -190,10 +184,10 @@ def train(
                 **validate(network, prepared, validation, job.size),
             }
             print(json.dumps(line), flush=True)
-            with (output / "history.jsonl").open("a", encoding="utf-8") as history:
-                history.write(json.dumps(line) + "\n")
             torch.save(network.state_dict(), output / "weights.partial")
             (output / "weights.partial").replace(output / "weights.pt")
+            with (output / "history.jsonl").open("a", encoding="utf-8") as history:
+                history.write(json.dumps(line) + "\n")
             network.train()
             losses = []
         if step == last:
@@ -285,7 +279,6 @@ def _arguments() -> argparse.Namespace:
     )
     student.add_argument("--initial", type=Path, help="weights of an earlier student run")
     student.add_argument("--imitation", type=float, default=0.9)
-    student.add_argument("--gentle", type=float, help="share of the usual ranges of views")
     for role, rate, decay, epochs, size in (
         (teacher, 7e-4, 0.02, 10, 200),
         (student, 1.5e-3, 0.05, 24, 128),
@@ -321,7 +314,7 @@ def main() -> None:
     if arguments.role == "student":
         if arguments.soft_labels:
             job.lessons = _lessons(arguments.soft_labels, arguments.unseen)
-            job.imitation, job.gentle, job.mixed = arguments.imitation, arguments.gentle, 0.5
+            job.imitation, job.mixed = arguments.imitation, 0.5
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
     prepared = data.load(arguments.work)

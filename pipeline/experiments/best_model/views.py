@@ -1,6 +1,6 @@
 """Random views of an X-ray for training: one affine resampling, then brightness and contrast."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,10 +27,6 @@ class ViewSettings:
     gamma: float = 0.25
     contrast: float = 0.2
     brightness: float = 0.08
-
-    def scaled(self, share: float) -> "ViewSettings":
-        """Returns the same draws, `share` times as far."""
-        return ViewSettings(*(share * getattr(self, field.name) for field in fields(self)))
 
 
 def numbered_view(image: np.ndarray, index: int, number: int) -> np.ndarray:
