@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.edge_exporter import familiarity, graphs
+from components.edge_exporter import familiarity, graphs, head
 from components.edge_exporter.build_request import Request
 from components.edge_exporter.conversion import convert, embed
 from components.edge_exporter.settings import EdgeSettings, Variant
@@ -31,6 +31,7 @@ from edge.metadata import (
     MODEL_FILE,
     PREPROCESS_FILE,
     PROBABILITIES_OUTPUT,
+    SCORES_OUTPUT,
     Metadata,
 )
 from models.features import CLASSES, DISCLAIMER, IMAGE_XF, LABEL
@@ -78,14 +79,15 @@ def build(request: Request) -> Metadata:
         graphs.save_preprocessing(trained.preprocessing, known, preprocessing)
         files[PREPROCESS_FILE] = convert(preprocessing, "float32", calibration)
         graphs.save_classifier(trained, classifier)
-        expected = _labels(_saved_model(classifier), held_out)
+        expected = _labels(_saved_model(classifier, PROBABILITIES_OUTPUT), held_out)
         variants = (settings.variant, *settings.further_variants)
         if "int8" in variants:
-            graphs.save_classifier(trained, integers, integers=True)
+            correction = _correction(trained, classifier, Path(scratch, "uncorrected"), calibration)
+            graphs.save_classifier(trained, integers, integers=True, correction=correction)
         for variant in variants:
             source = integers if variant == "int8" else classifier
             converted = convert(source, variant, calibration)
-            found = _labels(_lite_model(converted), held_out)
+            found = _labels(_lite_model(converted, PROBABILITIES_OUTPUT), held_out)
             agreement[variant] = float(np.mean(expected == found))
             described = replace(metadata, variant=variant)
             files[_file_name(variant, settings)] = embed(converted, described.embedded_json)
@@ -136,22 +138,42 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def _correction(
+    trained: graphs.Trained, classifier: Path, uncorrected: Path, calibration: np.ndarray
+) -> head.Correction | None:
+    """Compares a first integer build with the float `classifier` on the calibration images."""
+    if not head.has_softmax(trained.network):
+        return None
+    graphs.save_classifier(trained, uncorrected, integers=True)
+    first = convert(uncorrected, "int8", calibration)
+    found, expected = (
+        _outputs(answer, calibration)
+        for answer in (_lite_model(first, SCORES_OUTPUT), _saved_model(classifier, SCORES_OUTPUT))
+    )
+    return head.fit_correction(found, expected)
+
+
 def _labels(probabilities: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
     """The most probable class of each image, int64 [N]."""
-    return np.array([probabilities(image[np.newaxis]).argmax() for image in images])
+    return _outputs(probabilities, images).argmax(axis=1)
 
 
-def _saved_model(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def _outputs(answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Returns [N, classes]; the graphs take one image at a time."""
+    return np.concatenate([answer(image[np.newaxis]) for image in images])
+
+
+def _saved_model(folder: Path, output: str) -> Callable[[np.ndarray], np.ndarray]:
     signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    return lambda image: signature(tf.constant(image))[PROBABILITIES_OUTPUT].numpy()
+    return lambda image: signature(tf.constant(image))[output].numpy()
 
 
-def _lite_model(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+def _lite_model(content: bytes, output: str) -> Callable[[np.ndarray], np.ndarray]:
     # The runtime that devices have, not the one inside TensorFlow.
     from ai_edge_litert.interpreter import Interpreter
 
     signature = Interpreter(model_content=content).get_signature_runner()
-    return lambda image: signature(**{IMAGE_INPUT: image})[PROBABILITIES_OUTPUT]
+    return lambda image: signature(**{IMAGE_INPUT: image})[output]
 
 
 def main() -> None:

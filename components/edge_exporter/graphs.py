@@ -72,7 +72,12 @@ def save_preprocessing(
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
 
 
-def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> None:
+def save_classifier(
+    trained: Trained,
+    folder: Path,
+    integers: bool = False,
+    correction: head.Correction | None = None,
+) -> None:
     """Saves uint8 [1, h, w, 1], preprocessed, to probabilities and scores.
 
     The batch is fixed at one, which the page's runtime needs; through `ExportArchive`,
@@ -83,8 +88,9 @@ def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> N
         folder: to write.
         integers: write the same function in the ops that full-integer quantization and its
             kernels like better.
+        correction: with `integers`, of the logits.
     """
-    network = for_integers(trained.network) if integers else trained.network
+    network = for_integers(trained.network, correction) if integers else trained.network
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         unit = tf.cast(image, tf.float32) / 255.0
@@ -105,14 +111,14 @@ def save_classifier(trained: Trained, folder: Path, integers: bool = False) -> N
     archive.write_out(str(folder), verbose=False)
 
 
-def for_integers(network: keras.Model) -> keras.Model:
+def for_integers(network: keras.Model, correction: head.Correction | None = None) -> keras.Model:
     """Returns the function of `network` in ops and weights that suit int8.
 
     See `stem` and `head`. All other layers are shared with `network`.
     """
     convolutions = stem.grey_convolutions(network)
     taken_in = {layer.name for layer in convolutions.values() if layer is not None}
-    stand_ins = head.float_layers(network)
+    stand_ins = head.float_layers(network, correction)
     weights = head.even_weights(network)
 
     def replaced(layer: keras.Layer) -> keras.Layer:

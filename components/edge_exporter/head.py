@@ -4,7 +4,12 @@ What is rounded early is averaged over many pixels afterwards; what is rounded h
 TFLite's own softmax rounds to 256 levels, and one image with large logits would leave too
 few levels for those of all others. So the softmax and the dense layer under it stay float.
 They are small, and what they read is still integers.
+
+The roundings below leave something that is the same for every image: scores a little too
+low for one class, too high for another. The float head can take that back (`Correction`).
 """
+
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,16 +21,68 @@ from models.features import PROBABILITIES
 _HOMOGENEOUS = (keras.layers.LeakyReLU, keras.layers.Dropout)  # f(s x) = s f(x) for s > 0
 
 
-def float_layers(network: keras.Model) -> dict[str, keras.Layer]:
+# How many images' worth of evidence a correction has to overcome.
+_RIDGE = 1.0
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What turns the logits of an integer build into those of the float network.
+
+    Attributes:
+        matrix: float32 [classes, classes], by which centred logits are multiplied.
+        offset: float32 [classes], added after that.
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+
+    def of(self, weights: np.ndarray) -> np.ndarray:
+        """Returns centred logits, or the weights [..., classes] that make them, multiplied."""
+        return (weights - weights.mean(axis=-1, keepdims=True)) @ self.matrix
+
+
+def fit_correction(found: np.ndarray, expected: np.ndarray) -> Correction:
+    """Fits a correction by least squares, drawn towards none at all.
+
+    Args:
+        found: scores [N, classes] of the integer build, up to a constant an image.
+        expected: those of the float network for the same images.
+    """
+    found, expected = (
+        (scores - scores.mean(axis=1, keepdims=True)).astype(np.float64)
+        for scores in (found, expected)
+    )
+    classes = found.shape[1]
+    penalty = np.append(np.full(classes, _RIDGE), 0)  # the offset is free
+    rows = np.column_stack([found, np.ones(len(found))])
+    wanted = rows.T @ expected + penalty[:, np.newaxis] * np.eye(classes + 1, classes)
+    solution = np.linalg.solve(rows.T @ rows + np.diag(penalty), wanted).astype(np.float32)
+    return Correction(solution[:-1], solution[-1])
+
+
+def has_softmax(network: keras.Model) -> bool:
+    """Tells whether `network` ends in a float head that a correction can go into."""
+    return any(_is_softmax(layer) for layer in network.layers)
+
+
+def float_layers(
+    network: keras.Model, correction: Correction | None = None
+) -> dict[str, keras.Layer]:
     """Returns stand-ins for the layers of `network`, by name, that are to stay float.
 
     They expect of the hidden layers below them what `even_weights` makes of those.
+
+    Args:
+        network: a classifier.
+        correction: of the logits under its softmax.
     """
     found: dict[str, keras.Layer] = {}
     for layer in network.layers:
         if _is_softmax(layer):
             hidden = _hidden_layer(network, layer)
-            found[layer.name] = _FloatDense(layer, None if hidden is None else _factors(hidden))
+            factors = None if hidden is None else _factors(hidden)
+            found[layer.name] = _FloatDense(layer, factors, correction)
         elif isinstance(layer, TemperatureSoftmax):
             found[layer.name] = _FloatSoftmax(layer.temperature)
     return found
@@ -81,9 +138,15 @@ class _FloatDense(keras.layers.Layer):
     Args:
         dense: the layer to stand for.
         factors: [inputs], by which its inputs come multiplied; None: as they were.
+        correction: of its logits.
     """
 
-    def __init__(self, dense: keras.layers.Dense, factors: np.ndarray | None):
+    def __init__(
+        self,
+        dense: keras.layers.Dense,
+        factors: np.ndarray | None,
+        correction: Correction | None,
+    ):
         super().__init__(name=dense.name)
         self._units = dense.units
         self._kernel, self._bias = (
@@ -91,6 +154,9 @@ class _FloatDense(keras.layers.Layer):
         )
         if factors is not None:
             self._kernel = self._kernel / factors[:, np.newaxis]
+        if correction is not None:
+            self._kernel = correction.of(self._kernel)
+            self._bias = correction.of(self._bias) + correction.offset
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # A matrix product or a sum of two tensors would become an int8 one.
