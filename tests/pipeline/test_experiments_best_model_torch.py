@@ -1,6 +1,6 @@
 """The PyTorch side of the submitted model; runs where PyTorch is installed.
 
-KERAS_BACKEND=torch pytest tests/pipeline/test_experiments_best_model_torch.py
+KERAS_BACKEND=torch pytest --noconftest tests/pipeline/test_experiments_best_model_torch.py
 """
 
 import json

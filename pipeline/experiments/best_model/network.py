@@ -10,10 +10,8 @@ LEAK = 0.3
 KERAS_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.1  # PyTorch's 0.1 is Keras's 0.9
 TRUNK_CHANNELS = 1024
-MIDDLE_CHANNELS = 512
 # Per group: filters, stride of its ConvBlock, blocks in all (the paper's figure 14).
 GROUPS = ((32, 1, 3), (64, 2, 3), (128, 2, 6), (256, 2, 3))
-BLOCKS_TO_MIDDLE = sum(blocks for _, _, blocks in GROUPS[:3])
 
 
 class NormalizedConvolution(nn.Module):
@@ -77,20 +75,17 @@ class Coronet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dense_units, CLASSES)
 
-    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the outputs of the third and the last group of blocks.
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns the output of the last group of blocks.
 
         Args:
             images: [B, 1, H, W] in [0, 1].
         """
         x = _leaky(self.stem(functional.pad(images, (3, 3, 3, 3))))
         x = functional.max_pool2d(x, 3)
-        middle = x
-        for number, block in enumerate(self.blocks, start=1):
+        for block in self.blocks:
             x = block(x)
-            if number == BLOCKS_TO_MIDDLE:
-                middle = x
-        return middle, x
+        return x
 
     def logits(self, last: torch.Tensor) -> torch.Tensor:
         """Returns [B, CLASSES] from the last group's output."""
@@ -99,7 +94,7 @@ class Coronet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Returns logits [B, CLASSES] for images [B, 1, H, W] in [0, 1]."""
-        return self.logits(self.features(images)[1])
+        return self.logits(self.features(images))
 
     def convolutions(self) -> list[NormalizedConvolution]:
         """Returns the convolutions in the order of figure 14's numbers."""
