@@ -6,10 +6,12 @@ FOLDER holds images below `train/`. Three comparisons, each on two cores:
 
 - CLAHE of 200 x 200 images: batched in a graph, against `cv2` image by image from one
   Python thread.
-- Transform's image work (decode, method A, CLAHE, PNG): the graph that TFX runs, against an
-  OpenCV script with a pool of two processes. The script writes its PNGs twice: at the same
-  level of zlib as the graph, which is the same work, and as OpenCV does unasked, which looks
-  for runs only: faster, a little larger, and not to be had from TensorFlow.
+- Transform's image work (decode, method A, CLAHE, PNG): the graph that TFX runs, in a pool of
+  two processes with a thread each, as `beam.runner=multiprocess` runs it, against an OpenCV
+  script with such a pool; and the graph in one process with two threads, as the direct runner
+  does. The script writes its PNGs twice: at the same level of zlib as the graph, which is the
+  same work, and as OpenCV does unasked, which looks for runs only: faster, a little larger,
+  and not to be had from TensorFlow.
 - Peak memory of the pipeline's Transform under Beam: over the images, and over ten times as
   many.
 
@@ -18,6 +20,8 @@ Processor time is printed beside, for machines that are never quiet.
 """
 
 import argparse
+import functools
+import itertools
 import json
 import multiprocessing
 import resource
@@ -27,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 CORES = 2
@@ -89,7 +93,7 @@ def compare(title: str, images: int, rounds: int, **contenders: Callable[[], obj
     print(title)
     for name in contenders:
         print(
-            f"  {name:17} {1e3 * statistics.median(wall[name]) / images:7.3f} ms/image, "
+            f"  {name:18} {1e3 * statistics.median(wall[name]) / images:7.3f} ms/image, "
             f"{1e3 * statistics.median(processor[name]) / images:7.3f} ms of this process's CPU"
         )
     ours, *others = wall
@@ -109,11 +113,11 @@ def read_images(data: Path) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
-def limit_threads() -> None:
+def limit_threads(threads: int = CORES) -> None:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(CORES)
-    tf.config.threading.set_inter_op_parallelism_threads(CORES)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def benchmark_clahe(contents: list[bytes], rounds: int, batch_size: int) -> None:
@@ -139,43 +143,57 @@ def benchmark_clahe(contents: list[bytes], rounds: int, batch_size: int) -> None
     )
 
 
+@functools.cache
+def transform_graph():
+    """What Transform runs on a batch: contents of image files to PNGs."""
+    import tensorflow as tf
+
+    from models.settings import PreprocessingSettings
+    from models.transform import preprocess_to_png
+
+    settings = PreprocessingSettings(method="A", size=SIDE)
+    return tf.function(
+        lambda encoded: preprocess_to_png(encoded, settings, (SIDE, SIDE)),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+
+
+def graph_transform(contents: list[bytes]) -> list[bytes]:
+    return list(transform_graph()(contents).numpy())
+
+
 def benchmark_transform(contents: list[bytes], rounds: int, batch_size: int) -> None:
     # Spawned, for a process with TensorFlow threads cannot be forked safely.
-    with multiprocessing.get_context("spawn").Pool(CORES, one_thread) as pool:
-        pool.map(opencv_transform, contents[:4])
-        import tensorflow as tf
-
-        from models.settings import PreprocessingSettings
-        from models.transform import preprocess_to_png
-
+    spawning = multiprocessing.get_context("spawn")
+    with (
+        spawning.Pool(CORES, one_thread) as scripts,
+        spawning.Pool(CORES, limit_threads, (1,)) as graphs,
+    ):
+        scripts.map(opencv_transform, contents[:4])
+        batches = [contents[i : i + batch_size] for i in range(0, len(contents), batch_size)]
         limit_threads()
-        settings = PreprocessingSettings(method="A", size=SIDE)
-        graph = tf.function(
-            lambda encoded: preprocess_to_png(encoded, settings, (SIDE, SIDE)),
-            input_signature=[tf.TensorSpec([None], tf.string)],
-        )
-        batches = [
-            tf.constant(contents[i : i + batch_size]) for i in range(0, len(contents), batch_size)
-        ]
-        sizes = {
-            "graph": [len(png) for batch in batches for png in graph(batch).numpy()],
-            "opencv": list(map(len, pool.map(opencv_transform, contents))),
-            "opencv, same PNG": list(map(len, pool.map(opencv_transform_same_png, contents))),
+
+        def joined(parts: Iterable[list[bytes]]) -> list[bytes]:
+            return list(itertools.chain.from_iterable(parts))
+
+        def script(work: Callable[[bytes], bytes]) -> list[bytes]:
+            return scripts.map(work, contents, chunksize=batch_size)
+
+        contenders: dict[str, Callable[[], list[bytes]]] = {
+            "graph": lambda: joined(graphs.map(graph_transform, batches, chunksize=1)),
+            "opencv, same PNG": lambda: script(opencv_transform_same_png),
+            "opencv": lambda: script(opencv_transform),
+            "graph, one process": lambda: joined(map(graph_transform, batches)),
         }
+        sizes = {name: statistics.mean(map(len, work())) for name, work in contenders.items()}
         compare(
             f"Transform's image work, {len(contents)} images, batches of {batch_size}",
             len(contents),
             rounds,
-            graph=lambda: [graph(batch) for batch in batches],
-            **{
-                "opencv, same PNG": lambda: pool.map(
-                    opencv_transform_same_png, contents, chunksize=32
-                ),
-                "opencv": lambda: pool.map(opencv_transform, contents, chunksize=32),
-            },
+            **contenders,
         )
-    for name, lengths in sizes.items():
-        print(f"  {name:17} {statistics.mean(lengths) / SIDE**2:.3f} bytes a pixel as PNG")
+    for name, length in sizes.items():
+        print(f"  {name:18} {length / SIDE**2:.3f} bytes a pixel as PNG")
 
 
 def benchmark_memory(contents: list[bytes]) -> None:

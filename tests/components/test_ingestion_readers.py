@@ -109,6 +109,12 @@ def test_exif_orientation_is_applied(xray, encode, name, orientation):
     assert kept == (name == "JPEG" and orientation == 1)
 
 
+def with_jpeg_size(jpeg: bytes, height: int, width: int) -> bytes:
+    """The same file, whose frame header (ITU-T T.81, B.2.2) announces another size."""
+    start = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:start] + struct.pack(">HH", height, width) + jpeg[start + 4 :]
+
+
 def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
     jpeg, png = encode(xray(), "JPEG"), encode(xray(), "PNG")
     frames = [Image.fromarray(xray(seed)) for seed in range(2)]
@@ -131,6 +137,8 @@ def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
         "truncated_bmp": (encode(xray(), "BMP")[:2000], Reason.DAMAGED_IMAGE),
         "png_text_bomb": (png[:header_end] + text + png[header_end:], Reason.DAMAGED_IMAGE),
         "billion_pixels": (png_header(40_000, 25_000), Reason.TOO_MANY_PIXELS),
+        "header_bomb_png": (png_header(30_000, 30_000), Reason.TOO_MANY_PIXELS),
+        "header_bomb_jpeg": (with_jpeg_size(jpeg, 30_000, 30_000), Reason.TOO_MANY_PIXELS),
         "over_max_pixels": (png_header(8_000, 8_000), Reason.TOO_MANY_PIXELS),
         "zero_width": (png_header(0, 64), Reason.DAMAGED_IMAGE),
         "thumbnail": (encode(xray(0, 20, 200), "PNG"), Reason.TOO_SMALL),
@@ -178,6 +186,8 @@ HOSTILE = (
     "truncated_bmp",
     "png_text_bomb",
     "billion_pixels",
+    "header_bomb_png",
+    "header_bomb_jpeg",
     "over_max_pixels",
     "zero_width",
     "thumbnail",
@@ -212,12 +222,13 @@ def test_refused(hostile, kind):
     assert refused.value.detail
 
 
-def test_a_header_of_a_billion_pixels_costs_no_memory(hostile):
+@pytest.mark.parametrize("kind", ["billion_pixels", "header_bomb_png", "header_bomb_jpeg"])
+def test_a_huge_header_costs_no_memory(hostile, kind):
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(RefusedError):
-        read(hostile["billion_pixels"][0], SETTINGS)
+        read(hostile[kind][0], SETTINGS)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100_000, f"{grown} KiB for an image that must not be decoded"
 
