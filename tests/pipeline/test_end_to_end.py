@@ -31,6 +31,10 @@ SETTINGS = {
 }
 
 
+CORONET = (sys.executable, "-c", "from pipeline.cli import main; main()")
+TABLE = (sys.executable, "-m", "pipeline.experiments.classifiers_table")
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a `coronet run` left: exit status, output, and `run.json` by node."""
@@ -43,7 +47,7 @@ class Finished:
 
 def _command(data: Path, output: Path, model: str, **changes: object) -> list[str]:
     settings = SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run"]
+    command = [*CORONET, "run"]
     command += ["--data", str(data), "--output", str(output), "--model", model]
     command += ["--preset", "sample"]
     for key, value in settings.items():
@@ -100,6 +104,39 @@ def test_everything_is_written_and_named(pushed: tuple[Path, Finished]) -> None:
     assert "Not a medical device" in finished.stdout
     warnings = [line for line in finished.stderr.splitlines() if "Warning" in line]
     assert not warnings, warnings[:5]
+
+
+def test_the_table_of_the_classifiers_is_that_of_training_and_evaluation(
+    pushed: tuple[Path, Finished], tmp_path: Path
+) -> None:
+    output, _ = pushed
+    done = subprocess.run(
+        [*TABLE, str(output), "--figures", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("|")
+    )
+    assert [row[0] for row in rows] == list(MODEL_NAMES)
+    compared = subprocess.run(
+        [*CORONET, "compare", str(output)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+    ).stdout
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        assert cells["test accuracy"] in compared
+        (history,) = output.glob(f"artifacts/Trainer.{row[0]}/model_run/*/history.json")
+        kept = int(cells["epoch kept"].split()[0]) - 1
+        trained = json.loads(history.read_text())
+        assert cells["validation loss"] == f"{trained['val_loss'][kept]:.3f}"
+        assert (tmp_path / f"training_{row[0]}.png").stat().st_size > 5_000
 
 
 def test_the_pushed_builds_predict(pushed: tuple[Path, Finished], data: Path) -> None:
