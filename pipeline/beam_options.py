@@ -28,7 +28,7 @@ _WORKERS_ARE_HERE = "--sdk_container_image=none"
 
 # Each worker process imports TensorFlow and TFX again for every Beam pipeline of the DAG, so
 # few images are done sooner in one process. docs/scaling.md says where the number is from.
-IMAGES_FOR_EVERY_CORE = 20_000
+IMAGES_FOR_EVERY_CORE = 25_000
 
 # Groups of options that a runner needs one of, each with an example. The environment is
 # where the workers find our code: the image of `kubeflow/Dockerfile`, or setup.py.
