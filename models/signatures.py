@@ -4,6 +4,8 @@ Decoding, resizing and CLAHE are inside, and are the functions that Transform ra
 training, so that no server can preprocess otherwise.
 """
 
+from functools import partial
+
 import keras
 import tensorflow as tf
 
@@ -38,10 +40,10 @@ class ServingModel(tf.Module):
         flip_at_test: bool = False,
     ):
         super().__init__()
-        self._classifier = classifier
         self._preprocessing = preprocessing
-        self._flip_at_test = flip_at_test
-        # `tf.Module` does not look into Keras models for what has to be saved.
+        # Not the model as an attribute: TensorFlow would save each weight twice, once as Keras's
+        # variable and once as the one of TensorFlow inside, which is what the graph reads.
+        self._predict = partial(predict, classifier, flip_at_test=flip_at_test)
         self._variables = [variable.value for variable in classifier.variables]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=IMAGE)])
@@ -52,7 +54,7 @@ class ServingModel(tf.Module):
             `PROBABILITIES` and `SCORES`, float32 [B, classes]; `LABELS`, string [B].
         """
         pixels = to_unit(preprocess_encoded(image, self._preprocessing))
-        outputs = predict(self._classifier, pixels, self._flip_at_test)
+        outputs = self._predict(pixels)
         best = tf.argmax(outputs[PROBABILITIES], axis=-1)
         return {**outputs, LABELS: tf.gather(tf.constant(CLASSES), best)}
 

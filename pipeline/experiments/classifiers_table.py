@@ -9,6 +9,7 @@ epoch, in the manner of the paper's figures 10 to 12.
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def history_of(output: Path, model: str) -> History:
         model: svm, mlp or coronet.
 
     Raises:
-        InputError: the run did not train it, or its history is gone.
+        InputError: the run did not train it, or the history is gone.
     """
     artifact = open_run(output).output(f"Trainer.{model}", "model_run")
     if artifact is None:
@@ -44,6 +45,8 @@ def history_of(output: Path, model: str) -> History:
         raise InputError(f"{file}, which the run in {output} wrote, is gone: run it again")
     with fileio.open(file, "r") as opened:
         history: History = json.loads(opened.read())
+    if not history:
+        raise InputError(f"{model} in {output} was not trained there: its weights were given")
     return history
 
 
@@ -86,13 +89,20 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--figures", type=Path, help="folder for the training curves")
     arguments = parser.parse_args()
+    try:
+        _print(arguments.run, arguments.figures)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def _print(run: Path, folder: Path | None) -> None:
     lines = [HEADER, ("---",) * len(HEADER)]
-    for candidate in candidates_of(arguments.run):
-        history = history_of(arguments.run, candidate.model)
+    for candidate in candidates_of(run):
+        history = history_of(run, candidate.model)
         lines.append(row(candidate, history))
-        if arguments.figures:
-            arguments.figures.mkdir(parents=True, exist_ok=True)
-            file = arguments.figures / f"training_{candidate.model}.png"
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"training_{candidate.model}.png"
             figures.training_curves(history, candidate.model, file)
     for line in lines:
         print(f"| {' | '.join(line)} |")

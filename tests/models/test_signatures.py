@@ -70,6 +70,13 @@ def test_both_signatures_agree_with_the_keras_model(
     np.testing.assert_allclose(expected[SCORES], np.log(expected[PROBABILITIES].numpy()), atol=1e-6)
 
 
+def test_each_weight_is_saved_once(classifier: keras.Model, tmp_path: Path) -> None:
+    export(ServingModel(classifier, PREPROCESSING), str(tmp_path))
+    saved = tf.train.list_variables(str(tmp_path / "variables" / "variables"))
+    shapes = [tuple(shape) for name, shape in saved if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    assert sorted(shapes) == sorted(tuple(weight.shape) for weight in classifier.weights)
+
+
 def test_flip_at_test_averages_both_views(
     classifier: keras.Model, encoded: tf.Tensor, tmp_path: Path
 ) -> None:
