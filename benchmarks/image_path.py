@@ -4,8 +4,9 @@
 
 FOLDER holds images below `train/`. Three comparisons, each on two cores:
 
-- CLAHE of 200 x 200 images: batched in a graph, against `cv2` image by image from one
-  Python thread.
+- CLAHE of 200 x 200 images: batched in a graph that runs two ops at a time, against `cv2` image
+  by image from one Python thread. An op has one thread, as in Transform's workers;
+  `--op-threads 2` is what TensorFlow does unasked on two cores.
 - Transform's image work (decode, method A, CLAHE, PNG): the graph that TFX runs, in a pool of
   two processes with a thread each, as `beam.runner=multiprocess` runs it, against an OpenCV
   script with such a pool; and the graph in one process with two threads, as the direct runner
@@ -39,6 +40,7 @@ SIDE = 200
 REPEATS = 10
 """How many times larger the larger set of the memory comparison is."""
 EXAMPLES, SPLIT = "examples", "train"
+PARTS = ("transform", "clahe", "memory")
 
 
 def opencv_clahe(images) -> None:
@@ -113,20 +115,20 @@ def read_images(data: Path) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
-def limit_threads(threads: int = CORES) -> None:
+def limit_threads(of_an_op: int, ops: int) -> None:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(of_an_op)
+    tf.config.threading.set_inter_op_parallelism_threads(ops)
 
 
-def benchmark_clahe(contents: list[bytes], rounds: int, batch_size: int) -> None:
+def benchmark_clahe(contents: list[bytes], rounds: int, batch_size: int, of_an_op: int) -> None:
     import tensorflow as tf
 
     from models.image_ops import clahe
     from models.preprocessing import ResolvedPreprocessing, preprocess_encoded
 
-    limit_threads()
+    limit_threads(of_an_op, CORES)
     one_thread()
     images = preprocess_encoded(
         tf.constant(contents), ResolvedPreprocessing("A", SIDE, SIDE, clahe=False)
@@ -167,11 +169,11 @@ def benchmark_transform(contents: list[bytes], rounds: int, batch_size: int) -> 
     spawning = multiprocessing.get_context("spawn")
     with (
         spawning.Pool(CORES, one_thread) as scripts,
-        spawning.Pool(CORES, limit_threads, (1,)) as graphs,
+        spawning.Pool(CORES, limit_threads, (1, 1)) as graphs,
     ):
         scripts.map(opencv_transform, contents[:4])
         batches = [contents[i : i + batch_size] for i in range(0, len(contents), batch_size)]
-        limit_threads()
+        limit_threads(CORES, CORES)
 
         def joined(parts: Iterable[list[bytes]]) -> list[bytes]:
             return list(itertools.chain.from_iterable(parts))
@@ -296,9 +298,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--only", choices=["clahe", "transform", "memory"])
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--op-threads", type=int, default=1, help="threads of one op, for CLAHE (default 1)"
+    )
     parser.add_argument("--transform-below", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.transform_below:
@@ -306,12 +311,18 @@ def main() -> None:
         return
     if arguments.data is None:
         parser.error("--data is needed")
+    if arguments.only is None:
+        # A process each: TensorFlow's threads are given once.
+        for part in PARTS:
+            command = [sys.executable, __file__, *sys.argv[1:], "--only", part]
+            subprocess.run(command, check=True)
+        return
     contents = read_images(arguments.data)
-    if arguments.only in (None, "transform"):
+    if arguments.only == "transform":
         benchmark_transform(contents, arguments.rounds, arguments.batch_size)
-    if arguments.only in (None, "clahe"):
-        benchmark_clahe(contents, arguments.rounds, arguments.batch_size)
-    if arguments.only in (None, "memory"):
+    elif arguments.only == "clahe":
+        benchmark_clahe(contents, arguments.rounds, arguments.batch_size, arguments.op_threads)
+    else:
         benchmark_memory(contents)
 
 
