@@ -17,15 +17,15 @@ from models.features import CLASSES
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory):
-    """A function (name, count, longer side) to a flat folder of noisy images."""
+    """A function (name, count, side, spread of sides) to a flat folder of noisy images."""
 
-    def write(name: str, count: int, side: int) -> Path:
+    def write(name: str, count: int, side: int, spread: float = 0.2) -> Path:
         folder = tmp_path_factory.mktemp("images") / name
         folder.mkdir()
         rng = np.random.default_rng(side)
         for index in range(count):
             coarse = rng.uniform(0, 255, (8, 8)).astype(np.float32)
-            size = rng.integers(0.8 * side, 1.2 * side, 2)
+            size = rng.integers(round((1 - spread) * side), round((1 + spread) * side) + 1, 2)
             picture = cv2.resize(coarse, size.tolist(), interpolation=cv2.INTER_LINEAR)
             cv2.imwrite(str(folder / f"{index}.png"), picture.astype(np.uint8))
         return folder
@@ -35,6 +35,13 @@ def images(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def bundle(images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("root")
+    for index, name in enumerate(CLASSES):
+        shutil.copytree(images(f"train-{name}", 12, 198 + index), root / name)
+    return write_bundle(root, tmp_path_factory.mktemp("run") / "push")
+
+
+def write_bundle(root: Path, folder: Path) -> Path:
     """A bundle of real training statistics and our schema, without an edge build."""
     import tensorflow as tf
     import tensorflow_data_validation as tfdv
@@ -47,16 +54,12 @@ def bundle(images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.ingestion.settings import DataSettings
     from components.pusher import bundle as bundles
 
-    root = tmp_path_factory.mktemp("root")
-    for index, name in enumerate(CLASSES):
-        shutil.copytree(images(f"train-{name}", 12, 198 + index), root / name)
     settings = DataSettings()
     references = [
         item
         for item in discover(str(root), Plan("folder"), settings)
         if isinstance(item, Reference)
     ]
-    folder = tmp_path_factory.mktemp("run") / "push"
     folder.mkdir()
     path = str(folder.parent / "train.tfrecord")
     with tf.io.TFRecordWriter(path) as file:
@@ -92,9 +95,18 @@ def test_images_like_the_training_images_fit(bundle, images):
 
 def test_images_of_another_size_are_skewed(bundle, images):
     result = run_check(bundle, images("large", 10, 900))
-    assert {finding.feature for finding in result.findings} == {"height", "size_bucket", "width"}
+    assert {finding.feature for finding in result.findings} == {"size_bucket"}
     assert {finding.split for finding in result.findings} == {"skew"}
     assert not result.fits
+
+
+def test_an_odd_size_among_images_of_one_size_fits(images, tmp_path):
+    for name in CLASSES:
+        shutil.copytree(images(f"one-size-{name}", 12, 200, spread=0), tmp_path / "root" / name)
+    bundle = write_bundle(tmp_path / "root", tmp_path / "push")
+    folder = images("one-size", 29, 200, spread=0)
+    shutil.copy(images("odd", 1, 210, spread=0) / "0.png", folder / "odd.png")
+    assert run_check(bundle, folder).findings == ()
 
 
 def test_unreadable_images_count(bundle, images):
