@@ -150,9 +150,9 @@ def _cells(candidate: Candidate) -> list[str]:
     return [
         printable(str(candidate.run)),
         candidate.model,
-        _accuracy(overall),
+        accuracy_with_interval(overall),
         _verdict(candidate.blessed),
-        _accuracy(edge.overall) if edge else "n/a",
+        accuracy_with_interval(edge.overall) if edge else "n/a",
         _verdict(candidate.edge_blessed) if edge else "n/a",
         *(_share(result.recall) for result in overall.classes),
         _share(overall.calibration_error),
@@ -165,7 +165,8 @@ def _cells(candidate: Candidate) -> list[str]:
     ]
 
 
-def _accuracy(overall: results.SliceResult) -> str:
+def accuracy_with_interval(overall: results.SliceResult) -> str:
+    """Accuracy and its 95% interval in words."""
     interval = overall.accuracy_interval
     return f"{overall.accuracy:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 

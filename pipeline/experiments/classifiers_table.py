@@ -17,12 +17,10 @@ from tfx.dsl.io import fileio
 
 from components.report.paper import PAPER
 from models.errors import InputError
-from models.features import CLASSES
-from pipeline.comparison import Candidate, candidates_of
+from models.features import CLASSES, HISTORY_FILE
+from pipeline.comparison import Candidate, accuracy_with_interval, candidates_of
 from pipeline.experiments import figures
 from pipeline.run_store import open_run
-
-HISTORY_FILE = "history.json"
 
 History = Mapping[str, Sequence[float]]
 
@@ -61,14 +59,13 @@ def row(candidate: Candidate, history: History) -> tuple[str, ...]:
     stated = paper.text if paper.accuracy is None else f"{paper.accuracy:g} ({paper.text})"
     kept = history["epoch"].index(candidate.description["best_epoch"])
     overall = candidate.evaluation.overall
-    low, high = overall.accuracy_interval.low, overall.accuracy_interval.high
     return (
         candidate.model,
         stated,
         f"{history['val_accuracy'][kept]:.3f}",
         f"{history['val_loss'][kept]:.3f}",
         f"{kept + 1} of {len(history['epoch'])}",
-        f"{overall.accuracy:.3f} ({low:.3f} to {high:.3f})",
+        accuracy_with_interval(overall),
         *(f"{result.recall:.2f}" for result in overall.classes),
     )
 
