@@ -44,6 +44,8 @@ def test_a_fold_is_split_off_and_no_fold_is_everything() -> None:
     prepared = Prepared(images, images, np.zeros(5, np.int64), folds)
     train, validation = prepared.split(1)
     assert (train.tolist(), validation.tolist()) == ([0, 3, 4], [1, 2])
+    train, validation = prepared.split(1, left_out=0)
+    assert (train.tolist(), validation.tolist()) == ([4], [1, 2])
     train, validation = prepared.split(-1)
     assert (train.tolist(), validation.tolist()) == ([0, 1, 2, 3, 4], [])
 

@@ -6,6 +6,7 @@ KERAS_BACKEND=torch pytest --noconftest tests/pipeline/test_experiments_best_mod
 import json
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ torch = pytest.importorskip(
 )
 
 from models.coronet import build_coronet  # noqa: E402
-from pipeline.experiments.best_model import data  # noqa: E402
+from pipeline.experiments.best_model import crossed_teacher, data, unseen  # noqa: E402
 from pipeline.experiments.best_model.feature_teacher import unseen_probabilities  # noqa: E402
 from pipeline.experiments.best_model.lessons import Lessons  # noqa: E402
 from pipeline.experiments.best_model.losses import (  # noqa: E402
@@ -26,7 +27,12 @@ from pipeline.experiments.best_model.losses import (  # noqa: E402
 from pipeline.experiments.best_model.mixing import mix, numbered_mix  # noqa: E402
 from pipeline.experiments.best_model.network import Coronet  # noqa: E402
 from pipeline.experiments.best_model.recalibrate import recalibrate  # noqa: E402
-from pipeline.experiments.best_model.soft_labels import SoftLabels, answer, load  # noqa: E402
+from pipeline.experiments.best_model.soft_labels import (  # noqa: E402
+    SoftLabels,
+    answer,
+    load,
+    load_teacher,
+)
 from pipeline.experiments.best_model.train import Batches, Job, predict, train  # noqa: E402
 from pipeline.experiments.best_model.views import numbered_view  # noqa: E402
 
@@ -116,17 +122,17 @@ def test_every_teacher_counts_the_same() -> None:
     first, second = (
         SoftLabels(random.normal(size=(5, 2, 4)), random.normal(size=(3, 4))) for _ in range(2)
     )
-    unseen = softened(random.normal(size=(5, 4)))
-    lessons = Lessons.of([first, second], unseen)
+    answers = softened(random.normal(size=(5, 4)))
+    lessons = Lessons.of([first, second], [answers])
     views = [softened(one.views) for one in (first, second)]
-    (third,) = [softened(np.log(unseen))]
+    (third,) = [softened(np.log(answers))]
     expected = (views[0][4, 1] + views[1][4, 1] + third[4]) / 3
     np.testing.assert_allclose(lessons.of_view(4, 1), expected, atol=1e-6)
     mix = numbered_mix(np.zeros((5, 8, 8), np.uint8), np.arange(5), 2)
     mixes = [softened(one.mixes)[2] for one in (first, second)]
     parts = mix.share * third[mix.first] + (1 - mix.share) * third[mix.second]
     np.testing.assert_allclose(lessons.of_mix(2, mix), (sum(mixes) + parts) / 3, atol=1e-6)
-    np.testing.assert_allclose(Lessons.of([first], None).of_view(4, 1), views[0][4, 1], atol=1e-6)
+    np.testing.assert_allclose(Lessons.of([first], []).of_view(4, 1), views[0][4, 1], atol=1e-6)
 
 
 def test_an_image_is_answered_by_models_that_have_not_seen_it() -> None:
@@ -176,6 +182,78 @@ def test_every_picture_goes_with_its_own_soft_label(tmp_path: Path, mixed: float
     torch.testing.assert_close(batch.images.mean((1, 2, 3)), batch.soft[:, 0], atol=1e-3, rtol=0)
     if not mixed:
         assert sorted(batch.targets.unique().tolist()) == pytest.approx([0.025, 0.925])
+
+
+def test_a_teacher_in_detail_is_asked_about_the_pictures_that_the_student_sees() -> None:
+    random = np.random.default_rng(3)
+    coarse = random.integers(0, 256, (6, 5, 5)).astype(np.uint8)
+    small, large = (
+        np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in coarse])
+        for side in (200, 320)
+    )
+    prepared = data.Prepared(small, large, labels=np.arange(6) % 4, folds=np.zeros(6, np.int64))
+    detailed = prepared.in_detail()
+    assert detailed.images is large
+
+    def apart(one: np.ndarray, other: np.ndarray) -> float:
+        return float(
+            np.abs(cv2.resize(other, (200, 200), interpolation=cv2.INTER_AREA) - one).mean()
+        )
+
+    views = [[numbered_view(images[2], 2, n) for images in (small, large)] for n in range(4)]
+    assert max(apart(one, other) for one, other in views) < 0.02
+    assert apart(views[0][0], views[1][1]) > 0.04  # other views are that far apart
+    for number in range(8):
+        seen, asked = (
+            numbered_mix(one.images, np.arange(6), number) for one in (prepared, detailed)
+        )
+        assert (seen.first, seen.second) == (asked.first, asked.second)
+        assert seen.share == pytest.approx(asked.share, abs=0.02)
+        assert apart(seen.image, asked.image) < 0.02
+
+
+def test_a_fold_is_asked_of_the_network_that_did_not_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = blobs(20, 24)
+    arrays = {field: getattr(prepared, field) for field in ("images", "labels")}
+    folds = np.repeat([0, 1, 2, 1], 5)
+    data.save(tmp_path / data.TRAIN_FILE, **arrays, stretched=prepared.images, folds=folds)
+    logits = np.zeros((20, 3, 4), np.float32)
+    logits[..., 2] = 5
+    SoftLabels(logits, logits[0]).save(tmp_path / "seen.npz")
+    students = {fold: Coronet() for fold in (1, 2)}
+    for fold, student in students.items():
+        torch.nn.init.constant_(student.output.weight, 0)
+        student.output.bias.data = torch.eye(4)[fold] * 5
+        torch.save(student.state_dict(), tmp_path / f"{fold}.pt")
+    teachers = [f"--teacher={fold}:coronet:{tmp_path / str(fold)}.pt" for fold in students]
+    command = [
+        "crossed_teacher",
+        "--fold=0",
+        f"--work={tmp_path}",
+        f"--output={tmp_path / 'out.npz'}",
+    ]
+    command += [f"--soft-labels={tmp_path / 'seen.npz'}", "--size=64"]
+    monkeypatch.setattr("sys.argv", [*command, *teachers])
+    crossed_teacher.main()
+    found = unseen.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(found.argmax(1), np.where(folds == 0, 2, folds))
+    monkeypatch.setattr("sys.argv", [*command, teachers[0]])
+    with pytest.raises(SystemExit):
+        crossed_teacher.main()
+
+
+def test_an_earlier_student_teaches(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    student = Coronet().eval()
+    torch.save(student.state_dict(), tmp_path / "weights.pt")
+    teacher = load_teacher(f"coronet:{tmp_path / 'weights.pt'}")
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher(images), student(images), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"vgg:weights.pt.*lite0"):
+        load_teacher("vgg:weights.pt")
 
 
 def test_statistics_are_those_of_the_images_and_their_mirror_images() -> None:

@@ -1,6 +1,6 @@
 """The prepared images on disk, between the project's environment and PyTorch's."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,19 @@ class Prepared:
     labels: np.ndarray
     folds: np.ndarray
 
-    def split(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the indices for training and validation; `NO_FOLD` trains on everything."""
-        return np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
+    def split(self, fold: int, left_out: int = NO_FOLD) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the indices for training and validation.
+
+        Args:
+            fold: validates; `NO_FOLD` trains on everything.
+            left_out: a fold to train without besides.
+        """
+        training = (self.folds != fold) & (self.folds != left_out)
+        return np.flatnonzero(training), np.flatnonzero(self.folds == fold)
+
+    def in_detail(self) -> "Prepared":
+        """Returns the same images as `stretched` has them, for teachers that see more."""
+        return replace(self, images=self.stretched)
 
 
 def save(file: Path, **arrays: np.ndarray) -> None:

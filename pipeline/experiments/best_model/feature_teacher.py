@@ -24,11 +24,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from pipeline.experiments.best_model import data
+from pipeline.experiments.best_model import data, unseen
 from pipeline.experiments.best_model.network import CLASSES
 from pipeline.experiments.best_model.teacher import Teacher
+from pipeline.experiments.best_model.views import resized
 
-PROBABILITIES = "probabilities"
 _BATCH = 16
 _HOG_SIDE, _PIXELS_SIDE = 128, 48
 
@@ -74,7 +74,7 @@ def _features(prepared: data.Prepared) -> Iterator[np.ndarray]:
     yield _network_features("lite0", prepared.stretched, 320)
     yield _network_features("lite2", prepared.images, 260)
     yield _gradient_features(prepared.images)
-    small = [_resized(image, _PIXELS_SIDE).ravel() for image in prepared.images]
+    small = [resized(image, _PIXELS_SIDE).ravel() for image in prepared.images]
     yield np.stack(small).astype(np.float32) / 255
 
 
@@ -84,7 +84,7 @@ def _network_features(kind: str, images: np.ndarray, side: int) -> np.ndarray:
     found = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(images), _BATCH):
-            batch = np.stack([_resized(one, side) for one in images[start : start + _BATCH]])
+            batch = np.stack([resized(one, side) for one in images[start : start + _BATCH]])
             unit = torch.from_numpy(batch[:, None]).float() / 255
             both = [teacher.pooled_features(view) for view in (unit, unit.flip(3))]
             found.append((both[0] + both[1]).numpy() / 2)
@@ -96,16 +96,10 @@ def _gradient_features(images: np.ndarray) -> np.ndarray:
     histogram = cv2.HOGDescriptor(side, (32, 32), (16, 16), (16, 16), 9)
     found = []
     for image in images:
-        small = _resized(image, _HOG_SIDE)
+        small = resized(image, _HOG_SIDE)
         both = [histogram.compute(one) for one in (small, cv2.flip(small, 1))]
         found.append(np.mean(both, axis=0))
     return np.stack(found).reshape(len(images), -1)
-
-
-def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    smaller = side < image.shape[0]
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(image, (side, side), interpolation=interpolation)
 
 
 def main() -> None:
@@ -128,7 +122,7 @@ def main() -> None:
     print(json.dumps({"accuracy": float((found.argmax(1) == labels).mean())}))
     probabilities = np.full((len(prepared.labels), CLASSES), 1 / CLASSES, np.float32)
     probabilities[used] = found
-    data.save(arguments.output, **{PROBABILITIES: probabilities})
+    unseen.save(arguments.output, probabilities)
 
 
 if __name__ == "__main__":

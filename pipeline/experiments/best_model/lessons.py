@@ -18,7 +18,7 @@ class Lessons:
     Attributes:
         views: float32 [teachers, N, views, classes], of the networks that saw the images.
         mixes: float32 [teachers, mixes, classes], of the same networks.
-        images: float32 [1 or 0, N, classes], of models that had not seen the image.
+        images: float32 [others, N, classes], of models that had not seen the image.
     """
 
     views: np.ndarray
@@ -26,18 +26,18 @@ class Lessons:
     images: np.ndarray
 
     @classmethod
-    def of(cls, networks: list[SoftLabels], unseen: np.ndarray | None) -> "Lessons":
+    def of(cls, networks: list[SoftLabels], unseen: list[np.ndarray]) -> "Lessons":
         """Softens the teachers' answers.
 
         Args:
-            networks: what `soft_labels` wrote, a teacher each.
-            unseen: what `feature_teacher` wrote, [N, classes]; None leaves it out.
+            networks: of `soft_labels`, a teacher each.
+            unseen: of `unseen`, probabilities [N, classes] each; may be empty.
         """
         none = np.empty((0, *networks[0].views.shape[::2]), np.float32)
         return cls(
             views=_soften(np.stack([one.views for one in networks])),
             mixes=_soften(np.stack([one.mixes for one in networks])),
-            images=none if unseen is None else _soften(np.log(unseen))[None],
+            images=np.concatenate([none, *(_soften(np.log(one))[None] for one in unseen)]),
         )
 
     def of_view(self, index: int, number: int) -> np.ndarray:

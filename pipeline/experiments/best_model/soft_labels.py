@@ -10,6 +10,7 @@ learned by heart.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,15 @@ from torch import nn
 
 from pipeline.experiments.best_model import data
 from pipeline.experiments.best_model.mixing import numbered_mix
-from pipeline.experiments.best_model.network import CLASSES
-from pipeline.experiments.best_model.teacher import load_teacher
+from pipeline.experiments.best_model.network import CLASSES, Coronet
+from pipeline.experiments.best_model.teacher import KINDS, Teacher
 from pipeline.experiments.best_model.views import numbered_view
 
 VIEWS = 12
 MIXES = 12_000
+STUDENT = "coronet"  # an earlier student teaches a later one
 _BATCH = 16
+_REPORTED = 1000  # pictures
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class SoftLabels:
     def save(self, file: Path) -> None:
         """Writes them as a NumPy archive."""
         data.save(file, views=self.views, mixes=self.mixes)
+
+    def over_views(self) -> np.ndarray:
+        """Returns probabilities [N, CLASSES], the mean over an image's views."""
+        return over_views(self.views)
+
+
+def over_views(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities [N, CLASSES], the mean over the views of [N, views, CLASSES]."""
+    return torch.from_numpy(logits).softmax(-1).mean(1).numpy()
 
 
 def load(file: Path) -> SoftLabels:
@@ -65,13 +77,31 @@ def answer(
         views: of each image.
         mixes: in all.
     """
-    of_views = _ask(
-        teacher,
-        lambda number: numbered_view(images[number // views], number // views, number % views),
-        len(images) * views,
-    )
+    of_views = answer_views(teacher, images, np.arange(len(images)), views)
     of_mixes = _ask(teacher, lambda number: numbered_mix(images, drawn, number).image, mixes)
-    return SoftLabels(of_views.reshape(len(images), views, CLASSES), of_mixes)
+    return SoftLabels(of_views, of_mixes)
+
+
+def answer_views(
+    teacher: nn.Module, images: np.ndarray, asked: np.ndarray, views: int
+) -> np.ndarray:
+    """Asks the teacher about every numbered view of some of the images.
+
+    Args:
+        teacher: as for `answer`.
+        images: uint8 [N, side, side].
+        asked: indices [M] of the images in question.
+        views: of each image.
+
+    Returns:
+        logits, float32 [M, views, CLASSES].
+    """
+
+    def view(number: int) -> np.ndarray:
+        index = int(asked[number // views])
+        return numbered_view(images[index], index, number % views)
+
+    return _ask(teacher, view, len(asked) * views).reshape(len(asked), views, CLASSES)
 
 
 def _ask(teacher: nn.Module, picture: Callable[[int], np.ndarray], count: int) -> np.ndarray:
@@ -82,7 +112,23 @@ def _ask(teacher: nn.Module, picture: Callable[[int], np.ndarray], count: int) -
             stop = min(start + _BATCH, count)
             batch = np.stack([picture(number) for number in range(start, stop)])
             logits[start:stop] = teacher(torch.from_numpy(batch[:, None])).float().numpy()
+            if stop // _REPORTED > start // _REPORTED or stop == count:
+                print(json.dumps({"asked": stop, "of": count}), flush=True)
     return logits
+
+
+def load_teacher(text: str) -> nn.Module:
+    """Returns the network `KIND:WEIGHTS` in evaluation mode; KIND is of `KINDS` or `STUDENT`.
+
+    Raises:
+        ValueError: KIND is something else.
+    """
+    kind, _, file = text.partition(":")
+    if kind not in (*KINDS, STUDENT):
+        raise ValueError(f"--teacher {text!r}: it starts with one of {(*KINDS, STUDENT)} and ':'.")
+    network = Coronet() if kind == STUDENT else Teacher(kind)
+    network.load_state_dict(torch.load(file, weights_only=True))
+    return network.eval().to(memory_format=torch.channels_last)
 
 
 def main() -> None:
@@ -92,6 +138,7 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="KIND:WEIGHTS")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument("--fold", type=int, default=data.NO_FOLD, help="fold left out of mixes")
+    parser.add_argument("--detail", action="store_true", help="ask a teacher trained with it")
     parser.add_argument("--views", type=int, default=VIEWS)
     parser.add_argument("--mixes", type=int, default=MIXES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -99,6 +146,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     prepared = data.load(arguments.work)
+    if arguments.detail:
+        prepared = prepared.in_detail()
     drawn, _ = prepared.split(arguments.fold)
     teacher = load_teacher(arguments.teacher)
     answer(teacher, prepared.images, drawn, arguments.views, arguments.mixes).save(arguments.output)

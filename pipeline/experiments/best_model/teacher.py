@@ -97,11 +97,3 @@ class Teacher(nn.Module):
             for block in self.network._blocks[:FROZEN_BLOCKS]:
                 block.eval()
         return self
-
-
-def load_teacher(text: str) -> Teacher:
-    """Returns the teacher `KIND:WEIGHTS` in evaluation mode."""
-    kind, _, file = text.partition(":")
-    teacher = Teacher(kind)
-    teacher.load_state_dict(torch.load(file, weights_only=True))
-    return teacher.eval().to(memory_format=torch.channels_last)

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.experiments.best_model import data, soft_labels
-from pipeline.experiments.best_model.feature_teacher import PROBABILITIES
+from pipeline.experiments.best_model import data, soft_labels, unseen
 from pipeline.experiments.best_model.lessons import Lessons
 from pipeline.experiments.best_model.losses import cross_entropy, distillation
 from pipeline.experiments.best_model.mixing import mix, numbered_mix
 from pipeline.experiments.best_model.network import CLASSES, Coronet
+from pipeline.experiments.best_model.scores import scores
 from pipeline.experiments.best_model.teacher import KINDS, Teacher
 from pipeline.experiments.best_model.views import ViewSettings, numbered_view, random_view
 
@@ -46,6 +46,7 @@ class Job:
         lessons: what teachers say; None trains on the labels alone.
         imitation: weight of the soft labels against the labels.
         stop_after: epochs after which the cycle is left; None runs it to its end.
+        left_out: a fold besides the one that validates.
     """
 
     network: nn.Module
@@ -61,6 +62,7 @@ class Job:
     lessons: Lessons | None = None
     imitation: float = 0.0
     stop_after: int | None = None
+    left_out: int = data.NO_FOLD
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def train(
         drawn: indices that numbered mixes were drawn from; None for those trained on.
     """
     output.mkdir(parents=True, exist_ok=True)
-    indices, validation = prepared.split(fold)
+    indices, validation = prepared.split(fold, job.left_out)
     batches = Batches(prepared, indices, indices if drawn is None else drawn, job)
     total = job.epochs * batches.steps_an_epoch
     last = (job.stop_after or job.epochs) * batches.steps_an_epoch
@@ -233,15 +235,7 @@ def validate(
     """Returns validation accuracy, loss and recall, predicted over the image and its mirror."""
     if len(indices) == 0:
         return {}
-    labels = prepared.labels[indices]
-    probabilities = predict(network, prepared.images[indices], size)
-    predictions = probabilities.argmax(1)
-    true_probability = probabilities[np.arange(len(labels)), labels]
-    return {
-        "val_accuracy": float((predictions == labels).mean()),
-        "val_loss": float(-np.log(np.maximum(true_probability, 1e-7)).mean()),
-        "val_recall": [float((predictions[labels == c] == c).mean()) for c in range(CLASSES)],
-    }
+    return scores(predict(network, prepared.images[indices], size), prepared.labels[indices])
 
 
 def predict(network: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
@@ -256,24 +250,31 @@ def predict(network: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def _lessons(files: list[Path], unseen: Path | None) -> Lessons:
-    networks = [soft_labels.load(file) for file in files]
-    if unseen is None:
-        return Lessons.of(networks, None)
-    with np.load(unseen, allow_pickle=False) as arrays:
-        return Lessons.of(networks, arrays[PROBABILITIES])
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
     teacher = roles.add_parser("teacher", help="fine-tune an EfficientNet-Lite")
     teacher.add_argument("--kind", choices=KINDS, default="lite0")
+    teacher.add_argument(
+        "--detail", action="store_true", help="train on the images that are larger, without CLAHE"
+    )
+    teacher.add_argument(
+        "--left-out",
+        type=int,
+        default=data.NO_FOLD,
+        help="a fold besides --fold, to be asked about",
+    )
     student = roles.add_parser("student", help="train CORONet")
     student.add_argument(
         "--soft-labels", type=Path, action="append", default=[], help="of a network"
     )
-    student.add_argument("--unseen", type=Path, help="what `feature_teacher` wrote")
+    student.add_argument(
+        "--unseen",
+        type=Path,
+        action="append",
+        default=[],
+        help="what `feature_teacher` or `crossed_teacher` wrote",
+    )
     student.add_argument(
         "--mixes-fold", type=int, help="fold left out of the labelled mixes; default: --fold"
     )
@@ -313,11 +314,18 @@ def main() -> None:
     )
     if arguments.role == "student":
         if arguments.soft_labels:
-            job.lessons = _lessons(arguments.soft_labels, arguments.unseen)
+            job.lessons = Lessons.of(
+                [soft_labels.load(file) for file in arguments.soft_labels],
+                [unseen.load(file) for file in arguments.unseen],
+            )
             job.imitation, job.mixed = arguments.imitation, 0.5
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
     prepared = data.load(arguments.work)
+    if arguments.role == "teacher":
+        job.left_out = arguments.left_out
+        if arguments.detail:
+            prepared = prepared.in_detail()
     drawn = None
     if arguments.role == "student" and arguments.mixes_fold is not None:
         drawn, _ = prepared.split(arguments.mixes_fold)

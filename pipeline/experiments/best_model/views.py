@@ -82,3 +82,10 @@ def random_view(
     contrast = random.uniform(1 - settings.contrast, 1 + settings.contrast)
     brightness = random.uniform(-settings.brightness, settings.brightness)
     return np.clip((unit - 0.5) * contrast + 0.5 + brightness, 0, 1).astype(np.float32)
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns the square image with another `side`: area sampling down, bilinear up."""
+    smaller = side < image.shape[0]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (side, side), interpolation=interpolation)
