@@ -2,18 +2,24 @@
 
 import csv
 import io
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.coronet import build_coronet
 from models.features import CLASSES
+from pipeline.experiments import best_model
 from pipeline.experiments.best_model.data import Prepared
 from pipeline.experiments.best_model.export import predict, submission, to_keras
 from pipeline.experiments.best_model.views import ViewSettings, random_view
 
 STILL = ViewSettings(0, 0, 0, 0, 0, 0, 0)
 SIZE = 32
+
+RECIPE = Path(best_model.__file__).with_name("run.sh")
 
 
 def test_a_view_without_ranges_is_the_image_or_its_mirror_image() -> None:
@@ -81,3 +87,57 @@ def test_the_submission_has_the_challenges_format() -> None:
     text = submission(np.array(["b.jpeg", "a.jpeg"]), np.eye(4)[[2, 0]])
     assert text == "filename,label\nb.jpeg,viral\na.jpeg,normal\n"
     assert [row["label"] for row in csv.DictReader(io.StringIO(text))] == [CLASSES[2], CLASSES[0]]
+
+
+# Stands for both interpreters: notes the command, checks that its inputs are there, writes its
+# output as the real stage would.
+FAKE_PYTHON = """#!/bin/sh
+echo "$*" >> commands
+while [ $# -gt 0 ]; do
+    case $1 in
+        --output) output=$2 ;;
+        --epochs) epochs=$2 ;;
+        --initial | --soft-labels | --unseen | --weights) [ -e "$2" ] || exit 3 ;;
+        --teacher) [ -e "${2##*:}" ] || exit 4 ;;
+    esac
+    shift
+done
+case $output in
+    "") touch work/test.npz ;;
+    *.*) touch "$output" ;;
+    *)
+        mkdir -p "$output"
+        touch "$output/weights.pt"
+        yes | head -n "$epochs" > "$output/history.jsonl"
+        ;;
+esac
+"""
+
+
+def commands_of_the_recipe(folder: Path, fold: str) -> list[str]:
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.write_text(FAKE_PYTHON, encoding="utf-8")
+    python.chmod(0o755)
+    command = ["sh", str(RECIPE), "data", "work", str(python)]
+    subprocess.run(command, cwd=folder, env={**os.environ, "FOLD": fold}, check=True)
+    return (folder / "commands").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_validated_twin_never_trains_on_its_fold(tmp_path: Path) -> None:
+    commands = commands_of_the_recipe(tmp_path, "0")
+    trained = [line for line in commands if ".train " in line or ".recalibrate " in line]
+    assert len(trained) > 10
+    assert all("--fold 0 " in line for line in trained)
+    assert not (tmp_path / "work" / "unseen-1.npz").exists()
+
+
+def test_the_recipe_runs_no_stage_twice(tmp_path: Path) -> None:
+    first = commands_of_the_recipe(tmp_path, "-1")
+    assert len(set(first)) == len(first)
+    students = [line for line in first if ".train student" in line]
+    assert [line for line in students if "--fold -1 " in line] == students[-3:]
+    again = commands_of_the_recipe(tmp_path, "-1")[len(first) :]
+    assert [line.split()[1].rsplit(".", 1)[1] for line in again] == [
+        "recalibrate", "untie", "export",
+    ]  # fmt: skip
