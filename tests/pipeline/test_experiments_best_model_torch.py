@@ -184,16 +184,19 @@ def test_every_picture_goes_with_its_own_soft_label(tmp_path: Path, mixed: float
         assert sorted(batch.targets.unique().tolist()) == pytest.approx([0.025, 0.925])
 
 
-def test_a_teacher_in_detail_is_asked_about_the_pictures_that_the_student_sees() -> None:
+def test_a_teacher_in_detail_is_asked_about_the_pictures_that_the_student_sees(
+    tmp_path: Path,
+) -> None:
     random = np.random.default_rng(3)
     coarse = random.integers(0, 256, (6, 5, 5)).astype(np.uint8)
     small, large = (
         np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC) for one in coarse])
         for side in (200, 320)
     )
-    prepared = data.Prepared(small, large, labels=np.arange(6) % 4, folds=np.zeros(6, np.int64))
-    detailed = prepared.in_detail()
-    assert detailed.images is large
+    labels, folds = np.arange(6) % 4, np.zeros(6, np.int64)
+    data.save(tmp_path / data.TRAIN_FILE, images=small, stretched=large, labels=labels, folds=folds)
+    prepared, detailed = data.load(tmp_path), data.load(tmp_path, detail=True)
+    np.testing.assert_array_equal(detailed.images, large)
 
     def apart(one: np.ndarray, other: np.ndarray) -> float:
         return float(

@@ -44,9 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    prepared = data.load(arguments.work)
-    if arguments.detail:
-        prepared = prepared.in_detail()
+    prepared = data.load(arguments.work, arguments.detail)
     teachers = {
         int(fold): rest for fold, rest in (text.split(":", 1) for text in arguments.teacher)
     }

@@ -36,10 +36,6 @@ class Prepared:
         training = (self.folds != fold) & (self.folds != left_out)
         return np.flatnonzero(training), np.flatnonzero(self.folds == fold)
 
-    def in_detail(self) -> "Prepared":
-        """Returns the same images as `stretched` has them, for teachers that see more."""
-        return replace(self, images=self.stretched)
-
 
 def save(file: Path, **arrays: np.ndarray) -> None:
     """Writes arrays as one NumPy archive; a file under its name is always whole."""
@@ -48,7 +44,13 @@ def save(file: Path, **arrays: np.ndarray) -> None:
     partial.replace(file)
 
 
-def load(work: Path) -> Prepared:
-    """Reads what `prepare` wrote below `work`."""
+def load(work: Path, detail: bool = False) -> Prepared:
+    """Reads what `prepare` wrote below `work`.
+
+    Args:
+        work: folder.
+        detail: whether the images are to be those of `stretched`, for teachers that see more.
+    """
     with np.load(work / TRAIN_FILE, allow_pickle=False) as arrays:
-        return Prepared(**{field.name: arrays[field.name] for field in fields(Prepared)})
+        prepared = Prepared(**{field.name: arrays[field.name] for field in fields(Prepared)})
+    return replace(prepared, images=prepared.stretched) if detail else prepared

@@ -145,9 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    prepared = data.load(arguments.work)
-    if arguments.detail:
-        prepared = prepared.in_detail()
+    prepared = data.load(arguments.work, arguments.detail)
     drawn, _ = prepared.split(arguments.fold)
     teacher = load_teacher(arguments.teacher)
     answer(teacher, prepared.images, drawn, arguments.views, arguments.mixes).save(arguments.output)

@@ -321,11 +321,9 @@ def main() -> None:
             job.imitation, job.mixed = arguments.imitation, 0.5
         if arguments.initial is not None:
             job.network.load_state_dict(torch.load(arguments.initial, weights_only=True))
-    prepared = data.load(arguments.work)
     if arguments.role == "teacher":
         job.left_out = arguments.left_out
-        if arguments.detail:
-            prepared = prepared.in_detail()
+    prepared = data.load(arguments.work, arguments.role == "teacher" and arguments.detail)
     drawn = None
     if arguments.role == "student" and arguments.mixes_fold is not None:
         drawn, _ = prepared.split(arguments.mixes_fold)
