@@ -191,4 +191,4 @@ def test_the_comparison_sees_differences(
     with pytest.raises(AssertionError):
         comparison.by_key["edge_model"](edge_model, changed)
     with pytest.raises(AssertionError):
-        assert_close({"a": [0.5]}, {"a": [0.50001]}, "here")
+        assert_close({"a": [0.5]}, {"a": [0.5001]}, "here")
