@@ -26,6 +26,7 @@ from sklearn.svm import SVC
 
 from pipeline.experiments.best_model import data, unseen
 from pipeline.experiments.best_model.network import CLASSES
+from pipeline.experiments.best_model.scores import scores
 from pipeline.experiments.best_model.teacher import Teacher
 from pipeline.experiments.best_model.views import resized
 
@@ -119,7 +120,7 @@ def main() -> None:
     found = unseen_probabilities(
         [matrix[used] for matrix in _features(prepared)], labels, prepared.folds[used]
     )
-    print(json.dumps({"accuracy": float((found.argmax(1) == labels).mean())}))
+    print(json.dumps(scores(found, labels)))
     probabilities = np.full((len(prepared.labels), CLASSES), 1 / CLASSES, np.float32)
     probabilities[used] = found
     unseen.save(arguments.output, probabilities)
