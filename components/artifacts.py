@@ -21,8 +21,9 @@ class Quarantine(Artifact):
 class EdgeModel(Artifact):
     """TFLite builds of one classifier.
 
-    Payload: `model.tflite` (the build that is evaluated and pushed), further variants as
-    `model_<variant>.tflite`, and `edge.json` (metadata that `edge.Classifier` reads).
+    Payload: `preprocess.tflite` (pixels to the classifier's image), `model.tflite` (the build
+    that is evaluated and pushed), further variants as `model_<variant>.tflite`, and `edge.json`
+    (metadata that `edge.Classifier` reads).
     """
 
     TYPE_NAME = "components.EdgeModel"

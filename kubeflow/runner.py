@@ -8,6 +8,7 @@ thresholds only.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,31 @@ def runtime_parameters(config: Config) -> tuple[RuntimeParameter, ...]:
     )
 
 
+def check_values(config: Config, values: Mapping[str, str | int | float]) -> None:
+    """Refuses, before hours of training, values that a node of the run would refuse.
+
+    Args:
+        config: what the pipeline was compiled with.
+        values: of its runtime parameters, typed; those that are not given have their defaults.
+
+    Raises:
+        InputError: a model that the run does not train, a threshold outside of [0, 1], or no
+            epochs.
+    """
+    model = values.get(MODEL.name, BEST)
+    if model not in (BEST, *config.models):
+        raise InputError(
+            f"{MODEL.name}={model!r}: this run trains {', '.join(config.models)}; "
+            f"choose one of them, or {BEST}"
+        )
+    threshold = _threshold(config)
+    if not 0 <= float(values.get(threshold.name, 0)) <= 1:
+        raise InputError(f"{threshold.name}={values[threshold.name]} is not within 0 and 1")
+    for epochs in (_epochs(config, name).name for name in config.models):
+        if int(values.get(epochs, 1)) < 1:
+            raise InputError(f"{epochs}={values[epochs]}: train for at least one epoch")
+
+
 def compile_specification(config: Config, revision: str) -> dict[str, Any]:
     """Returns the pipeline for `config` as a KFP v2 `PipelineSpec` in JSON.
 
@@ -94,6 +120,8 @@ def compile_specification(config: Config, revision: str) -> dict[str, Any]:
     spec = specification.rename(job["pipelineSpec"])
     _put_markers(spec, config)
     specification.connect(spec, runtime_parameters(config))
+    # A push acts on what is outside of the run: from the cache, it would leave another run's there.
+    specification.never_cache(spec, "bundle-pusher")
     specification.add_retries(spec, config.kubeflow.retries)
     return spec
 

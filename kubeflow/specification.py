@@ -127,5 +127,10 @@ def add_retries(spec: Json, retries: int) -> None:
             task["retryPolicy"] = {"maxRetryCount": retries, **RETRY_BACKOFF}
 
 
+def never_cache(spec: Json, task: str) -> None:
+    """Makes every run execute `task` anew."""
+    spec["root"]["dag"]["tasks"][task]["cachingOptions"] = {}
+
+
 def _without_none(document: Json) -> Json:
     return {key: value for key, value in document.items() if value is not None}

@@ -1,7 +1,6 @@
 """The classifiers of several runs in one table, from ML Metadata and the artifacts it names."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tfx.dsl.io import fileio
 from components.candidates import input_key
 from components.evaluation import results
 from components.ingestion.names import printable
+from components.report.formats import UNKNOWN, share
 from models.errors import InputError
 from models.features import CLASSES, DESCRIPTION_FILE, MODEL_NAMES
 from pipeline.run_store import open_run
@@ -152,11 +152,11 @@ def _cells(candidate: Candidate) -> list[str]:
         candidate.model,
         accuracy_with_interval(overall),
         _verdict(candidate.blessed),
-        accuracy_with_interval(edge.overall) if edge else "n/a",
-        _verdict(candidate.edge_blessed) if edge else "n/a",
-        *(_share(result.recall) for result in overall.classes),
-        _share(overall.calibration_error),
-        _share(overall.brier),
+        accuracy_with_interval(edge.overall) if edge else UNKNOWN,
+        _verdict(candidate.edge_blessed) if edge else UNKNOWN,
+        *(share(result.recall) for result in overall.classes),
+        share(overall.calibration_error),
+        share(overall.brier),
         str(overall.images),
         f"{candidate.description['best_epoch']} of {candidate.description['epochs']}",
         f"{preprocessing['method']} {preprocessing['width']} x {preprocessing['height']}",
@@ -173,7 +173,3 @@ def accuracy_with_interval(overall: results.SliceResult) -> str:
 
 def _verdict(blessed: bool) -> str:
     return "passed" if blessed else "failed"
-
-
-def _share(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.3f}"

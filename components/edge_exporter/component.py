@@ -23,8 +23,9 @@ class EdgeExporter(base_component.BaseComponent):
     """Converts a classifier and its preprocessing to TFLite, quantized as configured.
 
     Where TFX's `tflite_rewriter` runs inside the Trainer and quantizes weights alone, this
-    one quantizes the activations too, calibrated on transformed training examples, and
-    keeps a crash of the converter from taking the pipeline down.
+    one quantizes the activations too, calibrated on transformed training examples. A crash
+    of the converter, which takes its process with it, is an error with its last words; the run
+    ends there, and what it had finished is taken from the cache next time.
 
     Outputs:
         edge_model: EdgeModel; `preprocess.tflite` takes grey pixels of any size and makes

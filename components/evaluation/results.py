@@ -31,7 +31,8 @@ class ClassResult:
     Attributes:
         images: how many images are of this class.
         precision, recall, f1: of the most probable class, in [0, 1]; NaN where undefined.
-        auc: area under the receiver operating characteristic, this class against the rest.
+        auc: area under the receiver operating characteristic, this class against the rest;
+            NaN if the slice has only images of the class, or none.
         precision_interval, recall_interval: 95 % confidence intervals.
     """
 
@@ -202,7 +203,8 @@ def _slice_result(metrics: Any) -> SliceResult:
                 precision=values.number(PRECISION, index),
                 recall=values.number(RECALL, index),
                 f1=values.number(F1, index),
-                auc=values.number(AUC, index),
+                # TFMA gives 0 where there is nothing to rank.
+                auc=values.number(AUC, index) if 0 < confusion[index].sum() < images else math.nan,
                 precision_interval=wilson(
                     int(confusion[index, index]), int(confusion[:, index].sum())
                 ),

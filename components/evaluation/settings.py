@@ -23,7 +23,8 @@ class GateSettings(Settings):
         max_baseline_drop: how far it may be below that model.
         class_recall: least recall of single classes, as `{covid: 0.9}`; none by default.
         slice_accuracy: least accuracy of single slices, as `{source: {hospital-b: 0.7}}`. A
-            slice that is named here and has no test image fails.
+            slice that is named here and has no test image fails. TFMA compares values that are
+            numbers as numbers: a bound for `1` also holds for `01` and `1.0`.
     """
 
     accuracy: Share = GATE_ACCURACY

@@ -1,13 +1,12 @@
 """What happens to copies of images: which are left out, and which must stay together."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from components.ingestion.linking import linked
 from components.ingestion.refusals import Reason, Refusal
-from components.ingestion.splits import assign
 from models.features import CLASSES
 
 
@@ -53,23 +52,21 @@ EXAMPLES = 100  # groups of each kind in the summary
 
 
 def resolve(
-    groups: Iterable[Copies], shares: Mapping[str, float], salt: str, deduplicate: bool
+    groups: Iterable[Copies], split_of: Callable[[str], str | None], deduplicate: bool
 ) -> Resolution:
     """Decides what happens to `groups`.
 
     Args:
         groups: from `copies.name_copies`.
-        shares, salt: of the split.
+        split_of: from a member's key to its split.
         deduplicate: False reports and changes nothing.
     """
     ordered = sorted(groups)
     exact = [group for group in ordered if group.kind == Kind.EXACT]
     near = [group for group in ordered if group.kind == Kind.NEAR]
-
-    def split(member: Member) -> str:
-        return assign(member.key, shares, salt)
-
-    leaks = [group for group in ordered if len({split(member) for member in group.members}) > 1]
+    leaks = [
+        group for group in ordered if len({split_of(member.key) for member in group.members}) > 1
+    ]
     result = Resolution()
     result.summary = {
         "resolved": deduplicate,

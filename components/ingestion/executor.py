@@ -33,8 +33,8 @@ from components.ingestion.reading import Reading
 from components.ingestion.references import Reference
 from components.ingestion.refusals import Reason, Refusal, listing
 from components.ingestion.settings import DataSettings
-from components.ingestion.split_table import read_split_table
-from components.ingestion.splits import assign, split_key, spread
+from components.ingestion.split_table import Assignment
+from components.ingestion.splits import split_key, spread
 from models import features
 from models.errors import InputError
 
@@ -78,11 +78,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             plan = make_plan(root, settings)
             shards = _shard_count(root, plan, settings)
             refusals, copies, accepted = self._first_pass(root, plan, settings, shards, workspace)
-            resolution = resolve(copies, settings.splits, settings.split_salt, settings.deduplicate)
+            assignment = Assignment(settings)
+            resolution = resolve(copies, assignment, settings.deduplicate)
             refusals = sorted(refusals + resolution.refused, key=lambda one: one.path)
             _judge_inputs(root, refusals, accepted - len(resolution.refused), settings)
             examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-            counts = self._second_pass(resolution, settings, shards, workspace, examples)
+            counts = self._second_pass(
+                resolution, assignment, settings.split_file, shards, workspace, examples
+            )
             _judge_splits(root, counts, settings)
         finally:
             fileio.rmtree(workspace)
@@ -146,7 +149,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def _second_pass(
         self,
         resolution: Resolution,
-        settings: DataSettings,
+        assignment: Assignment,
+        split_file: str,
         shards: int,
         workspace: str,
         examples: Artifact,
@@ -163,7 +167,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Shards" >> beam.Create(range(shards))
                 | beam.Reshuffle()
                 | "Write"
-                >> beam.ParDo(_WriteShard(resolution, settings, shards, workspace, folders))
+                >> beam.ParDo(
+                    _WriteShard(resolution, assignment, split_file, shards, workspace, folders)
+                )
                 | "Count" >> beam.combiners.Count.PerElement()
                 | "CountsToJson" >> beam.Map(json.dumps)
                 | "WriteCounts" >> _write_lines(workspace, "counts")
@@ -233,15 +239,16 @@ class _WriteShard(beam.DoFn):
     def __init__(
         self,
         resolution: Resolution,
-        settings: DataSettings,
+        assignment: Assignment,
+        split_file: str,
         shards: int,
         workspace: str,
         folders: dict[str, str],
     ) -> None:
         self._left_out = frozenset(refusal.path for refusal in resolution.refused)
         self._same_split = resolution.same_split
-        self._settings = settings
-        self._given = read_split_table(settings.split_file) if settings.split_file else None
+        self._assignment = assignment
+        self._split_file = split_file
         self._shards = shards
         self._workspace = workspace
         self._folders = folders
@@ -266,15 +273,14 @@ class _WriteShard(beam.DoFn):
         patient = records.text(example, features.PATIENT)
         key = split_key(patient, records.text(example, features.DIGEST))
         key = self._same_split.get(key, key)
-        if self._given is not None:
-            if key not in self._given:
-                name = records.text(example, features.FILENAME)
-                raise InputError(
-                    f"{self._settings.split_file} names no split for {name} (key {key}): add it, "
-                    "or leave data.split_file empty"
-                )
-            return self._given[key]
-        return assign(key, self._settings.splits, self._settings.split_salt)
+        split = self._assignment(key)
+        if split is None:
+            name = records.text(example, features.FILENAME)
+            raise InputError(
+                f"{self._split_file} names no split for {name} (key {key}): add it, "
+                "or leave data.split_file empty"
+            )
+        return split
 
     def _path(self, split: str, shard: int) -> str:
         return os.path.join(
@@ -346,10 +352,16 @@ def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSet
     empty = [
         split for split, share in settings.splits.items() if share > 0 and not per_split[split]
     ]
-    untrained = [name for name in features.CLASSES if not counts[features.TRAIN_SPLIT, name]]
-    if empty or untrained:
-        what = f"split {', '.join(empty)} is empty" if empty else ""
-        what = what or f"the train split has no image of {', '.join(untrained)}"
+    # The optimizer must see every class, and a gate says nothing about one that it does not see.
+    tested = settings.splits[features.TEST_SPLIT] > 0
+    missing = [
+        f"the {split} split has no image of {name}"
+        for split in (features.TRAIN_SPLIT, *([features.TEST_SPLIT] if tested else []))
+        for name in features.CLASSES
+        if not counts[split, name]
+    ]
+    if empty or missing:
+        what = f"split {', '.join(empty)} is empty" if empty else ", ".join(missing)
         raise InputError(
             f"{printable(root)}: {what} ({counts.total()} images of few patients): add images, "
             "or choose another data.split_salt or other data.splits"

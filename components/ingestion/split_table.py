@@ -1,14 +1,34 @@
-"""Splits that are given: a table decides in place of the hash."""
+"""Which split a key belongs to: a table decides in place of the hash where one is given."""
 
 import csv
 import io
 
 from tfx.dsl.io import fileio
 
+from components.ingestion.settings import DataSettings
+from components.ingestion.splits import assign
 from models.errors import InputError
 from models.features import SPLITS
 
 KEY, SPLIT = "key", "split"
+
+
+class Assignment:
+    """From a key (`components.ingestion.splits.split_key`) to its split.
+
+    Raises:
+        InputError: what `read_split_table` refuses.
+    """
+
+    def __init__(self, settings: DataSettings) -> None:
+        self._shares, self._salt = settings.splits, settings.split_salt
+        self._given = read_split_table(settings.split_file) if settings.split_file else None
+
+    def __call__(self, key: str) -> str | None:
+        """Returns the split of `key`; None if a table is given and does not name it."""
+        if self._given is not None:
+            return self._given.get(key)
+        return assign(key, self._shares, self._salt)
 
 
 def read_split_table(path: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ bundle.json         what it is; written last, so a folder without it is no bundl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfx.dsl.io import fileio
@@ -33,7 +33,8 @@ def write_manifest(folder: str, facts: dict[str, Any]) -> dict[str, Any]:
         facts: JSON-compatible; `format`, `files` (SHA-256 per file) and `version` (a digest
             over them) are added.
     """
-    files = {path: _sha256(os.path.join(folder, path)) for path in sorted(_files(folder))}
+    paths = sorted(path for path in _files(folder) if path != MANIFEST)
+    files = {path: _sha256(os.path.join(folder, path)) for path in paths}
     version = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
     manifest = {"format": BUNDLE_FORMAT, "version": version, **facts, "files": files}
     with fileio.open(os.path.join(folder, MANIFEST), "w") as file:
@@ -45,7 +46,7 @@ def read_manifest(folder: str) -> dict[str, Any]:
     """Returns the `bundle.json` of `folder`.
 
     Raises:
-        InputError: there is none, it is not JSON, or its format is another version.
+        InputError: there is none, it is not a JSON object, or its format is another version.
     """
     path = os.path.join(folder, MANIFEST)
     if not fileio.exists(path):
@@ -56,8 +57,10 @@ def read_manifest(folder: str) -> dict[str, Any]:
     with fileio.open(path, "r") as file:
         try:
             manifest = json.loads(file.read())
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # not JSON, or not even UTF-8
             raise InputError(f"{path} is damaged: {error}") from error
+    if not isinstance(manifest, dict):
+        raise InputError(f"{path} is damaged: it holds no JSON object")
     if manifest.get("format") != BUNDLE_FORMAT:
         raise InputError(
             f"{path} has format {manifest.get('format')!r}; this version reads {BUNDLE_FORMAT}"
@@ -68,16 +71,43 @@ def read_manifest(folder: str) -> dict[str, Any]:
 def deploy(bundle: str, destination: str) -> bool:
     """Makes `destination` hold the bundle, and nothing else; returns whether it changed.
 
-    The copy is made beside `destination` and renamed into its place, so a reader finds the
-    old bundle, or the new one, or (between two renames) none; never a part of one.
+    A reader finds the old bundle, or the new one, or none while they change places; never a
+    part of one. On a disk the copy is made beside `destination` and renamed into its place. An
+    object store renames a folder file by file: there the old manifest goes first and the new
+    one comes last.
     """
-    wanted = read_manifest(bundle)
-    if fileio.exists(os.path.join(destination, MANIFEST)):
-        try:
-            if read_manifest(destination) == wanted:
-                return False
-        except InputError:
-            pass  # a damaged manifest is replaced like any other
+    if _holds(destination, read_manifest(bundle)):
+        return False
+    if "://" in destination:
+        _overwrite(bundle, destination)
+    else:
+        _swap(bundle, destination)
+    return True
+
+
+def _holds(folder: str, wanted: dict[str, Any]) -> bool:
+    """Whether `folder` has the manifest `wanted` and, by their digests, exactly its files."""
+    try:
+        if read_manifest(folder) != wanted:
+            return False
+    except InputError:
+        return False  # a damaged manifest is replaced like any other
+    digests: Mapping[str, str] = wanted["files"]
+    return set(_files(folder)) == {*digests, MANIFEST} and all(
+        _sha256(os.path.join(folder, path)) == digest for path, digest in digests.items()
+    )
+
+
+def _overwrite(bundle: str, destination: str) -> None:
+    manifest = os.path.join(destination, MANIFEST)
+    if fileio.exists(manifest):
+        fileio.remove(manifest)
+    if fileio.exists(destination):
+        fileio.rmtree(destination)
+    copy_tree(bundle, destination)
+
+
+def _swap(bundle: str, destination: str) -> None:
     staging = f"{destination.rstrip('/')}.incoming"
     retired = f"{destination.rstrip('/')}.retired"
     for leftover in (staging, retired):
@@ -89,12 +119,11 @@ def deploy(bundle: str, destination: str) -> bool:
     fileio.rename(staging, destination)
     if fileio.exists(retired):
         fileio.rmtree(retired)
-    return True
 
 
 def copy_tree(source: str, destination: str) -> None:
-    """Copies every file below `source`, on any filesystem that TFX knows."""
-    for path in _files(source):
+    """Copies every file below `source`, its manifest last, on any filesystem that TFX knows."""
+    for path in sorted(_files(source), key=lambda path: path == MANIFEST):
         target = os.path.join(destination, path)
         fileio.makedirs(os.path.dirname(target))
         fileio.copy(os.path.join(source, path), target, overwrite=True)

@@ -71,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
         name = choose(models, exec_properties["model"])
         pushed.set_int_custom_property("pushed", int(name is not None))
         if name is None:
-            logging.info("No model passed its gate: nothing is pushed.")
+            logging.info("No model that may be pushed passed its gate: nothing is pushed.")
             return
         roles = models[name]
         edge_passed = is_blessed(roles.get("edge_blessing"))

@@ -100,7 +100,8 @@ class DataContent:
         previous: whether there was a run before to compare with.
         refusals: the first `SHOWN_REFUSALS` refused inputs: path, reason, detail.
         refused: refused inputs by reason.
-        duplicates: what ingestion counted about copies and leaks.
+        duplicates: what ingestion counted about copies and leaks, before it resolved them.
+        copies_resolved: whether it did.
     """
 
     splits: dict[str, dict[str, int]]
@@ -111,6 +112,7 @@ class DataContent:
     refusals: tuple[dict[str, str], ...]
     refused: dict[str, int]
     duplicates: dict[str, int]
+    copies_resolved: bool
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ def _data(inputs: Mapping[str, Sequence[Artifact]]) -> DataContent:
         duplicates={
             what: count for what, count in summary["duplicates"].items() if type(count) is int
         },
+        copies_resolved=summary["duplicates"]["resolved"],
     )
 
 

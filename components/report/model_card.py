@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from components.evaluation.results import Evaluation, SliceResult
 from components.report.content import ModelContent, RunContent
+from components.report.formats import share
 from models.features import CLASSES, DISCLAIMER, LABEL
 
 PAPER_TITLE = (
@@ -117,7 +118,10 @@ def _parameters(run: RunContent, model: ModelContent) -> Section:
             Entry("Architecture", (_ARCHITECTURES[model.name],)),
             Entry(
                 "Data",
-                ("Images by split and class. A patient's images are all in one split.",),
+                (
+                    "Images by split and class. A patient's images are all in one split where the "
+                    "data names the patient; an image of an unknown patient is assigned by itself.",
+                ),
                 tuple(counts),
             ),
             Entry(
@@ -161,8 +165,8 @@ def _metrics(evaluation: Evaluation) -> Iterable[str]:
     for result in overall.classes:
         interval = result.recall_interval
         yield (
-            f"{result.name}: recall {result.recall:.3f} "
-            f"({interval.low:.3f} to {interval.high:.3f}), precision {result.precision:.3f}, "
+            f"{result.name}: recall {share(result.recall)} "
+            f"({interval.low:.3f} to {interval.high:.3f}), precision {share(result.precision)}, "
             f"{result.images} images"
         )
     for part in evaluation.slices:
@@ -187,7 +191,9 @@ def _considerations(model: ModelContent, sources: dict[tuple[str, str], int]) ->
             "All test images carry one source, so nothing is known about images from elsewhere."
         )
     overall = model.float_build.evaluation
-    weakest = min(overall.overall.classes, key=lambda result: result.recall) if overall else None
+    classes = overall.overall.classes if overall else ()
+    tested = [result for result in classes if result.images]
+    untested = [result.name for result in classes if not result.images]
     limits = [
         *confounders,
         "Images from other hospitals, machines or age groups than the training images may be "
@@ -195,8 +201,11 @@ def _considerations(model: ModelContent, sources: dict[tuple[str, str], int]) ->
         "A picture that is not a frontal chest X-ray gets one of the four classes all the same.",
         "Bacterial and viral pneumonia look alike, to people and to the models of the paper.",
     ]
-    if weakest is not None:
+    if tested:
+        weakest = min(tested, key=lambda result: result.recall)
         limits.append(f"The class it finds least often is {weakest.name}: {weakest.recall:.3f}.")
+    if untested:
+        limits.append(f"No test image is {_listed(untested)}: how well that is found is not known.")
     return Section(
         "Considerations",
         (
@@ -217,15 +226,15 @@ def _considerations(model: ModelContent, sources: dict[tuple[str, str], int]) ->
             Entry(
                 "Trade-offs",
                 (
-                    "The edge build is smaller and faster; quantization may change predictions, "
-                    "so it is evaluated on the same images and has a gate of its own.",
+                    "The edge build trades precision for size and speed where it is quantized, "
+                    "which may change predictions. It has a gate of its own, on the same images.",
                 ),
             ),
             Entry(
                 "Ethical considerations",
                 points=(
                     "A missed infection and a false alarm both harm. Mitigation: per-class "
-                    "recall and precision are reported, and may be gated.",
+                    "recall and precision are reported, and recall may be gated.",
                     "The data says little about age, sex and origin. Mitigation: results per "
                     "source and image size are reported; fairness across people is not known.",
                 ),

@@ -1,6 +1,5 @@
 """From content to HTML and Markdown."""
 
-import math
 import re
 from typing import Any
 
@@ -9,14 +8,13 @@ import markupsafe
 import yaml
 
 from components.evaluation.results import Evaluation
-from components.report import figures, pictures
+from components.report import figures, formats, pictures
 from components.report.content import ModelContent, RunContent
 from components.report.examination import Examination
 from components.report.model_card import model_card
 from components.report.paper import PAPER
 from models.features import CLASSES, DISCLAIMER, LABEL, SIZE_BUCKET, SIZE_BUCKETS, SOURCE
 
-_UNKNOWN = "n/a"
 _SLICE_TITLES = {LABEL: "True class", SOURCE: "Source", SIZE_BUCKET: "Image size"}
 
 
@@ -71,10 +69,10 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        share=_share,
-        number=_number,
-        megabytes=_megabytes,
-        percent=_percent,
+        share=formats.share,
+        number=formats.number,
+        megabytes=formats.megabytes,
+        percent=formats.percent,
         markdown=_escape_markdown,
         thumbnail=pictures.thumbnail,
     )
@@ -90,23 +88,6 @@ def _slices(evaluation: Evaluation) -> dict[str, list[Any]]:
     by_feature[LABEL].sort(key=lambda part: CLASSES.index(part.value))
     by_feature[SIZE_BUCKET].sort(key=lambda part: SIZE_BUCKETS.index(part.value))
     return {feature: parts for feature, parts in by_feature.items() if parts}
-
-
-def _share(value: float | None) -> str:
-    return _UNKNOWN if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None or math.isnan(value) else f"{value:,.4g}"
-
-
-def _percent(value: float) -> str:
-    """For widths and colours in a style attribute."""
-    return "0%" if math.isnan(value) else f"{100 * value:.1f}%"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.2f} MB"
 
 
 def _escape_markdown(text: str) -> str:

@@ -81,7 +81,7 @@ def submit(
     input.
     """
     from components.ingestion.fingerprint import fingerprint
-    from kubeflow import submission
+    from kubeflow import runner, submission
 
     settings = load_settings(model, preset, config, set_, beam_runner)
     submission.check_remote("--data-root", data_root)
@@ -97,6 +97,7 @@ def submit(
             **_pairs(parameter or []),
         },
     )
+    runner.check_values(settings, values)
     pipeline_id, version_id = server.upload(spec)
     started = server.start(
         pipeline_id,

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from tfx.dsl.io import fileio
 
 from components.pusher import bundle
 from models.errors import InputError
@@ -41,6 +43,49 @@ def test_deploy_replaces_the_old_bundle_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "push", "second"]
 
 
+@pytest.mark.parametrize("part", ["saved_model/saved_model.pb", "bundle.json"])
+@pytest.mark.parametrize("damage", ["cut off", "lost"])
+def test_deploy_repairs_a_bundle_that_lost_a_part(tmp_path: Path, part: str, damage: str) -> None:
+    made, destination = _make(tmp_path / "bundle", "weights"), tmp_path / "push"
+    bundle.deploy(str(made), str(destination))
+    if damage == "lost":
+        (destination / part).unlink()
+    else:
+        (destination / part).write_bytes((made / part).read_bytes()[:-3] + b"\xff")
+    assert bundle.deploy(str(made), str(destination))
+    assert (destination / part).read_bytes() == (made / part).read_bytes()
+    (destination / "stray").write_text("")
+    assert bundle.deploy(str(made), str(destination))
+    assert not (destination / "stray").exists()
+
+
+def test_on_an_object_store_the_manifest_goes_first_and_comes_last(tmp_path: Path) -> None:
+    # TensorFlow's file system in memory renames a folder's files one by one, as a store does.
+    first, second = _make(tmp_path / "first", "1"), _make(tmp_path / "second", "2")
+    destination = f"ram://{tmp_path.name}/push"
+    assert bundle.deploy(str(first), destination)
+    assert not bundle.deploy(str(first), destination)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fileio, "copy", _evicted_at("saved_model.pb"))
+        with pytest.raises(InterruptedError):
+            bundle.deploy(str(second), destination)
+    with pytest.raises(InputError, match="not a bundle"):
+        bundle.read_manifest(destination)
+    assert bundle.deploy(str(second), destination)
+    assert bundle.read_manifest(destination) == bundle.read_manifest(str(second))
+
+
+def _evicted_at(name: str):
+    """A copy that does not survive the file `name`."""
+
+    def copy(source: str, target: str, overwrite: bool = False) -> None:
+        if source.endswith(name):
+            raise InterruptedError(name)
+        tf.io.gfile.copy(source, target, overwrite)
+
+    return copy
+
+
 def test_a_copy_that_was_cut_off_is_no_bundle(tmp_path: Path) -> None:
     made, destination = _make(tmp_path / "bundle", "weights"), tmp_path / "push"
     # What a killed deploy leaves behind: a part of the copy, under the staging name.
@@ -61,6 +106,12 @@ def test_damaged_and_foreign_manifests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format 99"):
         bundle.read_manifest(str(made))
     manifest.write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        bundle.read_manifest(str(made))
+    manifest.write_text("[]")
+    with pytest.raises(InputError, match="no JSON object"):
+        bundle.read_manifest(str(made))
+    manifest.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="damaged"):
         bundle.read_manifest(str(made))
     with pytest.raises(InputError, match="give the push/ folder"):

@@ -119,6 +119,19 @@ def test_a_class_that_is_never_predicted_has_no_recall(tmp_path: Path) -> None:
     assert math.isnan(overall.classes[COVID].precision)
 
 
+def test_a_class_without_images_has_no_figures(tmp_path: Path) -> None:
+    rows = [(0, 0)] * 6 + [(1, 1)] * 3 + [(2, 1)]
+    examples = [_serialize(label, _certain(predicted), "a") for label, predicted in rows]
+    evaluation = _evaluate(tmp_path, examples, GateSettings(), 0.8)
+    absent = evaluation.overall.classes[COVID]
+    assert absent.images == 0
+    assert math.isnan(absent.recall)
+    assert math.isnan(absent.auc)
+    assert not {"recall_covid", "auc_covid"} & set(results.overall_metrics(str(tmp_path)))
+    (normal,) = (part for part in evaluation.slices if part.value == "normal")
+    assert math.isnan(normal.classes[0].auc), "there is nothing to rank it against"
+
+
 def test_one_weak_slice_does_not_block(tmp_path: Path) -> None:
     evaluation = _evaluate(
         tmp_path, _one_weak_slice(), GateSettings(accuracy=0.9, max_edge_drop=0.01), 0.91

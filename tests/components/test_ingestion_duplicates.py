@@ -1,6 +1,7 @@
 """Copies: what counts as one, how they are found, and what is done about them."""
 
 import itertools
+from functools import partial
 
 import cv2
 import numpy as np
@@ -191,7 +192,8 @@ def test_copies_are_dropped_and_their_patients_stay_together(images):
     from components.ingestion.splits import assign
 
     shares = {"train": 1.0, "eval": 1.0, "test": 1.0}
-    result = resolve(find(images), shares, "salt", deduplicate=True)
+    split_of = partial(assign, shares=shares, salt="salt")
+    result = resolve(find(images), split_of, deduplicate=True)
     assert {refusal.path: refusal.reason for refusal in result.refused} == {
         "b": "exact_copy",
         "d": "conflicting_labels",
@@ -202,7 +204,7 @@ def test_copies_are_dropped_and_their_patients_stay_together(images):
         "patient-3": "patient-1",
         "patient-5": "patient-4",
     }
-    across = len({assign(f"patient-{index}", shares, "salt") for index in (1, 2, 3)}) > 1
+    across = len({split_of(f"patient-{index}") for index in (1, 2, 3)}) > 1
     assert across, "choose a salt that puts the copies on different sides"
     assert result.summary["groups_across_splits"]
 
@@ -210,7 +212,7 @@ def test_copies_are_dropped_and_their_patients_stay_together(images):
 def test_deduplication_can_be_left_to_the_reader_of_the_report(images):
     from components.ingestion.duplicates import resolve
 
-    result = resolve(find(images), {"train": 1.0}, "", deduplicate=False)
+    result = resolve(find(images), lambda key: "train", deduplicate=False)
     assert (result.refused, result.same_split) == ([], {})
     assert result.summary["exact_groups"] == 2
     assert result.summary["conflicting_groups"] == 1

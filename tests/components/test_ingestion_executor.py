@@ -362,6 +362,16 @@ def test_given_splits_go_over_the_hash(ingest, sample_folder: Path, tmp_path: Pa
     }
     assert found == wanted
 
+    without = {
+        example[features.PATIENT].decode(): "train"
+        for example in read_all(examples)
+        if features.CLASSES[example[features.LABEL]] == "covid"
+    }
+    rows = {**wanted, **without}.items()
+    table.write_text("key,split\n" + "".join(f"{key},{split}\n" for key, split in rows))
+    with pytest.raises(InputError, match="the test split has no image of covid"):
+        ingest(sample_folder, settings)
+
     table.write_text("key,split\nsomebody,train\n")
     with pytest.raises(InputError, match="names no split for"):
         ingest(sample_folder, settings)

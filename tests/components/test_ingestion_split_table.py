@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.ingestion.split_table import read_split_table
+from components.ingestion.settings import DataSettings
+from components.ingestion.split_table import Assignment, read_split_table
 from models.errors import InputError
 
 
@@ -31,3 +32,13 @@ def test_a_wrong_table_is_refused(tmp_path: Path, text: str, message: str) -> No
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"split_file: .*none\.csv does not exist"):
         read_split_table(str(tmp_path / "none.csv"))
+
+
+def test_a_table_decides_in_place_of_the_hash(tmp_path: Path) -> None:
+    by_hash = Assignment(DataSettings())
+    assert {by_hash(str(number)) for number in range(50)} == {"train", "eval", "test"}
+    table = tmp_path / "splits.csv"
+    table.write_text("key,split\n" + "".join(f"{number},test\n" for number in range(50)))
+    given = Assignment(DataSettings(split_file=str(table)))
+    assert {given(str(number)) for number in range(50)} == {"test"}
+    assert given("somebody else") is None

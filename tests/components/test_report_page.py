@@ -101,14 +101,16 @@ def _model(folder: Path) -> Artifact:
     return artifact
 
 
-def _evaluation(folder: Path, examples: Artifact) -> Artifact:
-    """Predictions that are right for 3 images of 4, evaluated by TFMA."""
+def _evaluation(folder: Path, examples: Artifact, without: str = "") -> Artifact:
+    """Predictions that are right for 3 images of 4, evaluated by TFMA; none is of `without`."""
     rows = []
     path = Path(examples.uri) / f"Split-{TEST_SPLIT}" / "data.gz"
     for index, record in enumerate(tf.data.TFRecordDataset(str(path), compression_type="GZIP")):
         example = tf.train.Example.FromString(record.numpy())
         features = example.features.feature
         label = features[LABEL].int64_list.value[0]
+        if CLASSES[label] == without:
+            continue
         predicted = label if index < 30 else (label + 1) % 4
         features[PROBABILITIES].float_list.value.extend(
             0.7 if index == predicted else 0.1 for index in range(4)
@@ -170,13 +172,13 @@ def _verdict(folder: Path) -> Artifact:
     return artifact
 
 
-def _quarantine(folder: Path) -> Artifact:
+def _quarantine(folder: Path, resolved: bool = True) -> Artifact:
     refusals = [Refusal(f"bad/{HOSTILE}", "not_an_image", "unknown format", "")]
     splits = {split: dict.fromkeys(CLASSES, 10) for split in SPLITS}
     quarantine.write(
         str(folder),
         refusals,
-        {"splits": splits, "duplicates": {"exact_copies": 3, "resolved": True, "examples": []}},
+        {"splits": splits, "duplicates": {"exact_copies": 3, "resolved": resolved, "examples": []}},
     )
     artifact = Quarantine()
     artifact.uri = str(folder)
@@ -309,6 +311,29 @@ def test_what_has_no_artifact_has_no_section(
     assert "Accuracy per epoch" not in without_history
 
 
+def test_a_class_without_test_images_is_said_to_be_unknown(
+    shared: dict[str, Artifact], candidate: dict[str, Artifact], tmp_path: Path
+) -> None:
+    evaluation = _evaluation(tmp_path / "evaluation", shared["examples"], without="normal")
+    html, card = _write(
+        tmp_path / "report", {**shared, **candidate, "coronet_evaluation": evaluation}
+    )
+    assert "No test image is normal: how well that is found is not known." in card
+    assert "normal: recall n/a" in card
+    for text in (card, html):
+        assert ">nan" not in text
+        assert " nan" not in text
+        assert "finds least often is normal" not in text
+
+
+def test_a_model_that_passed_and_may_not_be_pushed_is_not_said_to_have_failed(
+    shared: dict[str, Artifact], candidate: dict[str, Artifact], tmp_path: Path
+) -> None:
+    html, _ = _write(tmp_path, {**shared, **candidate, "coronet_blessing": _blessing(True)})
+    assert "Nothing was pushed: the one model that may be pushed did not pass the gate" in html
+    assert "no model passed the gate" not in html
+
+
 def test_the_verdict_is_that_of_the_pusher(
     shared: dict[str, Artifact], candidate: dict[str, Artifact], tmp_path: Path
 ) -> None:
@@ -320,6 +345,21 @@ def test_the_verdict_is_that_of_the_pusher(
     assert "coronet passed the gate and was pushed" in html
     assert "The TFLite build did not pass its own gate" in html
     assert "Released by this run (SavedModel only)" in card
+
+
+@pytest.mark.parametrize(
+    ("resolved", "said"), [(True, "Further exact copies were left out"), (False, "flatter")]
+)
+def test_it_says_what_was_done_about_copies(
+    shared: dict[str, Artifact],
+    candidate: dict[str, Artifact],
+    tmp_path: Path,
+    resolved: bool,
+    said: str,
+) -> None:
+    refused = _quarantine(tmp_path / "quarantine", resolved)
+    html, _ = _write(tmp_path / "report", {**shared, **candidate, "quarantine": refused})
+    assert said in html
 
 
 def test_names_from_outside_are_escaped(page: str, written: Path) -> None:

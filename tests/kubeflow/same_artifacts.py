@@ -1,9 +1,10 @@
 """Whether two runs of the same pipeline wrote the same, artifact by artifact.
 
 What must be equal to the bit: examples, preprocessed images, schemas, weights, predictions on
-the same batch, the verdicts. What sums floating-point numbers in an order that Beam chooses
-(statistics, metrics): to 3e-5. What is left out is named here: measured speed, digests of
-files that a library writes in another order each time, and paths.
+the same batch, the verdicts. What sums floating-point numbers in an order that Beam chooses, to
+a tolerance: statistics, which sum in float64, and metrics, which sum in float32. What is left out
+is named here: measured speed, digests of files that a library writes in another order each
+time, and paths.
 """
 
 import json
@@ -33,9 +34,10 @@ from models.features import (
     SERVING_SIGNATURE,
 )
 
+STATISTICS_TOLERANCE = 1e-6
 # TFMA adds a bucket's float32 predictions up in Beam's order: some hundred roundings of 6e-8. On
 # a busy machine 7e-6 was seen. A single other label moves a share by 1e-3 or more.
-RELATIVE = 3e-5
+METRICS_TOLERANCE = 3e-5
 SERVING = "Format-Serving"  # where TFX's Trainer puts the SavedModel
 # Of an artifact's properties, the ones that say what is in it.
 PROPERTIES = (
@@ -62,18 +64,18 @@ def records(folder: Path) -> list[bytes]:
     )
 
 
-def assert_close(first: Any, second: Any, where: str) -> None:
-    """Compares nested values: numbers to `RELATIVE`, all else exactly."""
+def assert_close(first: Any, second: Any, where: str, tolerance: float) -> None:
+    """Compares nested values: fractions to `tolerance`, relative or absolute, all else exactly."""
     if isinstance(first, dict):
         assert set(first) == set(second), where
         for key, value in first.items():
-            assert_close(value, second[key], f"{where}.{key}")
+            assert_close(value, second[key], f"{where}.{key}", tolerance)
     elif isinstance(first, list | tuple):
         assert len(first) == len(second), where
         for index, (one, other) in enumerate(zip(first, second, strict=True)):
-            assert_close(one, other, f"{where}[{index}]")
+            assert_close(one, other, f"{where}[{index}]", tolerance)
     elif isinstance(first, float | np.ndarray):
-        np.testing.assert_allclose(first, second, RELATIVE, RELATIVE, err_msg=where)
+        np.testing.assert_allclose(first, second, tolerance, tolerance, err_msg=where)
     else:
         assert first == second, where
 
@@ -124,7 +126,7 @@ class Comparison:
                 }
                 for folder in (first, second)
             ]
-            assert_close(*parsed, where=first.name)
+            assert_close(*parsed, where=first.name, tolerance=STATISTICS_TOLERANCE)
 
         return compare
 
@@ -178,7 +180,7 @@ class Comparison:
 
     def _evaluations(self, first: Path, second: Path) -> None:
         measured = [asdict(results.load(str(folder))) for folder in (first, second)]
-        assert_close(*measured, where="evaluation")
+        assert_close(*measured, where="evaluation", tolerance=METRICS_TOLERANCE)
 
     def _histories(self, first: Path, second: Path) -> None:
         _equal_json(first / "history.json", second / "history.json")
@@ -201,7 +203,9 @@ class Comparison:
         """Compares two bundles: their manifests, both builds, schema and statistics."""
         manifests = [bundle.read_manifest(str(folder)) for folder in (first, second)]
         assert set(manifests[0]["files"]) == set(manifests[1]["files"])
-        assert_close(*map(_without_stamps, manifests), where=bundle.MANIFEST)
+        assert_close(
+            *map(_without_stamps, manifests), where=bundle.MANIFEST, tolerance=METRICS_TOLERANCE
+        )
         self._saved_models(first / bundle.SAVED_MODEL, second / bundle.SAVED_MODEL)
         self._edge_models(first / bundle.EDGE, second / bundle.EDGE)
         assert (first / bundle.SCHEMA).read_text() == (second / bundle.SCHEMA).read_text()
@@ -213,7 +217,7 @@ class Comparison:
             )
             for folder in (first, second)
         ]
-        assert_close(*statistics, where=bundle.STATISTICS)
+        assert_close(*statistics, where=bundle.STATISTICS, tolerance=STATISTICS_TOLERANCE)
 
 
 def _same_number(first: Path, second: Path) -> None:

@@ -76,9 +76,11 @@ def test_names_are_argos_and_references_hold(spec: dict) -> None:
 
 
 def test_every_task_has_an_image_resources_retries_and_a_cache(spec: dict) -> None:
-    for task in spec["root"]["dag"]["tasks"].values():
+    for name, task in spec["root"]["dag"]["tasks"].items():
         assert task["retryPolicy"]["maxRetryCount"] == Config().kubeflow.retries
-        assert task["cachingOptions"]["enableCache"]
+        # A push that is taken from the cache would leave what another run pushed.
+        cached = task["cachingOptions"].get("enableCache", False)
+        assert cached == (name != "bundle-pusher"), name
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor["container"]
         assert container["image"] == Config().kubeflow.image
@@ -141,6 +143,23 @@ def test_parameters_have_defaults_and_reach_the_tasks_that_use_them(spec: dict) 
             if binding.get("componentInputParameter") == parameter
         }
         assert receivers == users, parameter
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "cornet"}, "model='cornet': this run trains svm; choose"),
+        ({"model": "mlp"}, "this run trains svm"),
+        ({"threshold": 80.065}, "threshold=80.065 is not within 0 and 1"),
+        ({"threshold": float("nan")}, "threshold=nan is not within"),
+        ({"epochs_svm": 0}, "epochs_svm=0: train for at least one epoch"),
+    ],
+)
+def test_values_that_a_node_would_refuse_are_refused_at_once(values: dict, message: str) -> None:
+    config = load(overrides=["models=[svm]"])
+    runner.check_values(config, {"model": "svm", "threshold": 0.5, "epochs_svm": 1})
+    with pytest.raises(InputError, match=message):
+        runner.check_values(config, values)
 
 
 def test_nothing_of_this_machine_is_in_it(spec: dict) -> None:

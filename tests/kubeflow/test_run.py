@@ -15,7 +15,7 @@ import pytest
 from local_backend import LocalBackend, TaskFailedError
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
-from same_artifacts import PROPERTIES, Comparison, assert_close
+from same_artifacts import METRICS_TOLERANCE, PROPERTIES, Comparison, assert_close
 
 from components.ingestion.fingerprint import fingerprint
 from kubeflow import runner
@@ -191,4 +191,4 @@ def test_the_comparison_sees_differences(
     with pytest.raises(AssertionError):
         comparison.by_key["edge_model"](edge_model, changed)
     with pytest.raises(AssertionError):
-        assert_close({"a": [0.5]}, {"a": [0.5001]}, "here")
+        assert_close({"a": [0.5]}, {"a": [0.5001]}, "here", METRICS_TOLERANCE)
