@@ -7,6 +7,7 @@ Credentials come from where the KFP client looks for them, which is the environm
 
 import contextlib
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -37,6 +38,7 @@ EXPERIMENT = "coronet"
 # TensorFlow, Beam and KFP's launcher all write there. KFP's default, minio://, is KFP's only.
 REMOTE_SCHEMES = ("gs", "s3")
 FINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+FAILED_LOOKS = 10  # in a row, after which a run is not followed any further
 _HEALTH_TIMEOUT = 10  # seconds
 _REFUSALS = (401, 403)
 _FAILURES = (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, TimeoutError)
@@ -79,7 +81,8 @@ class Server:
             namespace: for servers with many users.
 
         Raises:
-            InputError: the URL holds credentials or is none, or nobody answers there.
+            InputError: the URL holds credentials or is none, nobody answers there, or the
+                token cannot be sent.
         """
         endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE)
         if endpoint is not None:
@@ -90,7 +93,7 @@ class Server:
             with _without_chatter():
                 self._client = kfp.Client(
                     host=endpoint,
-                    existing_token=os.environ.get(TOKEN_VARIABLE),
+                    existing_token=_token(),
                     namespace=namespace or "kubeflow",
                 )
         except _FAILURES as error:
@@ -163,21 +166,36 @@ class Server:
     ) -> Progress:
         """Follows a run until it ends, calling `changed` whenever something did.
 
-        The KFP client's own wait never returns from a run that was cancelled.
+        The KFP client's own wait never returns from a run that was cancelled. A run outlives
+        a server that restarts, so it takes `FAILED_LOOKS` in a row to stop looking.
 
         Args:
             run_id: of a started run.
             changed: told of every new state of the run or of a task.
             interval: seconds between two looks.
+
+        Raises:
+            InputError: the server did not show the run, time after time.
         """
         last = None
+        failures = 0
         while True:
-            progress = self.progress(run_id)
-            if progress != last:
-                changed(progress)
-            if progress.finished:
-                return progress
-            last = progress
+            try:
+                progress = self.progress(run_id)
+            except InputError as error:
+                failures += 1
+                if failures == FAILED_LOOKS:
+                    raise InputError(
+                        f"{error} (the last of {failures} failed looks; the run may go on: "
+                        f"coronet kubeflow status {run_id} looks again)"
+                    ) from error
+            else:
+                failures = 0
+                if progress != last:
+                    changed(progress)
+                if progress.finished:
+                    return progress
+                last = progress
             time.sleep(interval)
 
     def _version_id(self, pipeline_id: str, name: str) -> str | None:
@@ -250,8 +268,24 @@ def check_remote(name: str, location: str) -> None:
         raise InputError(f"{name}: the cluster needs {wanted}, received {location!r}")
 
 
+def _token() -> str | None:
+    token = os.environ.get(TOKEN_VARIABLE)
+    # The HTTP library's own error would show it.
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise InputError(
+            f"the environment variable {TOKEN_VARIABLE} holds a line break, or another character "
+            "that no token has: set it to the token alone"
+        )
+    return token
+
+
 def _check_endpoint(endpoint: str) -> None:
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError as error:  # which may quote the credentials
+        raise InputError(
+            "--endpoint is not a URL: give one such as http://localhost:8080"
+        ) from error
     if parts.username or parts.password:
         raise InputError(
             "--endpoint holds credentials, which a process list would show: put a token into "
@@ -261,8 +295,9 @@ def _check_endpoint(endpoint: str) -> None:
         raise InputError(f"--endpoint {endpoint!r}: give a URL such as http://localhost:8080")
     # The client would ask five times, and log each refusal at length.
     request = urllib.request.Request(f"{endpoint.rstrip('/')}/apis/v2beta1/healthz")
-    if TOKEN_VARIABLE in os.environ:
-        request.add_header("Authorization", f"Bearer {os.environ[TOKEN_VARIABLE]}")
+    token = _token()
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
     try:
         urllib.request.urlopen(request, timeout=_HEALTH_TIMEOUT).close()
     except urllib.error.HTTPError as error:
@@ -271,7 +306,7 @@ def _check_endpoint(endpoint: str) -> None:
                 f"{endpoint} answered {error.code} ({error.reason}): put a token into the "
                 f"environment variable {TOKEN_VARIABLE}"
             ) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise InputError(f"no Kubeflow Pipelines server answers at {endpoint}: {error}") from error
 
 

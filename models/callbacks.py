@@ -118,7 +118,7 @@ class RunLog(keras.callbacks.Callback):
         best: knows which epochs were saved.
     """
 
-    STATE: ClassVar = ("history",)
+    STATE: ClassVar = ("history", "training_seconds")
 
     def __init__(self, folder: str, name: str, epochs: int, images: int, best: SaveBest):
         super().__init__()
@@ -128,14 +128,14 @@ class RunLog(keras.callbacks.Callback):
         self._images = images
         self._best = best
         self._durations: list[float] = []
-        self._training_seconds: list[float] = []
+        self.training_seconds: list[float] = []
         self._started = self._rate = 0.0
         self.history: dict[str, list[float]] = {}
 
     @property
     def images_per_second(self) -> float:
         """Of training, without validation; without the first epoch, which compiles."""
-        steady = self._training_seconds[1:] or self._training_seconds
+        steady = self.training_seconds[1:] or self.training_seconds
         return self._images * len(steady) / sum(steady) if steady else 0.0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -148,7 +148,7 @@ class RunLog(keras.callbacks.Callback):
         self._rate = float(keras.ops.convert_to_numpy(rate))
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        self._training_seconds.append(time.monotonic() - self._started)
+        self.training_seconds.append(time.monotonic() - self._started)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
@@ -160,12 +160,17 @@ class RunLog(keras.callbacks.Callback):
             for key, value in values.items():
                 tf.summary.scalar(key, value)
         self._writer.flush()
-        write_json(f"{self._folder}/{HISTORY_FILE}", self.history)
+        self.write()
         self._durations.append(time.monotonic() - self._started)
         print(self._line(epoch + 1, values), flush=True)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._writer.close()
+
+    def write(self) -> None:
+        """Writes the history as JSON."""
+        tf.io.gfile.makedirs(self._folder)
+        write_json(f"{self._folder}/{HISTORY_FILE}", self.history)
 
     def _line(self, epoch: int, values: dict[str, float]) -> str:
         # The first epoch here compiles too, and would exaggerate.
@@ -177,7 +182,7 @@ class RunLog(keras.callbacks.Callback):
             f"  loss {values['loss']:.4f}  accuracy {values['accuracy']:.4f}"
             f"  val_loss {values['val_loss']:.4f}  val_accuracy {values['val_accuracy']:.4f}"
             f"  rate {values['learning_rate']:.2e}"
-            f"  {self._images / self._training_seconds[-1]:.1f} images/s"
+            f"  {self._images / self.training_seconds[-1]:.1f} images/s"
             f"  ETA {timedelta(seconds=round(left))}{saved}"
         )
 

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from models.shapes import Length, shape_of
+from models.shapes import Length, checked, shape_of
 
 Histogram = Literal["bincount", "one_hot"]
 
@@ -50,13 +50,14 @@ def clahe(
         ValueError: the grid has no tile, tiles are known to be too large, or the histogram is
             unknown.
     """
-    if min(tile_grid) < 1:
+    if len(tile_grid) != 2 or min(tile_grid) < 1:
         raise ValueError(f"tile_grid needs a row and a column at least; received {tile_grid}")
     if histogram not in _HISTOGRAMS:
         raise ValueError(f"histogram must be one of {list(_HISTOGRAMS)}; received {histogram!r}")
+    images = checked(images)
     batch, height, width = shape_of(images)[:3]
     pixels = tf.reshape(images, [batch, height, width])
-    if histogram == "one_hot" or batch == 1:
+    if histogram == "one_hot" or (isinstance(batch, int) and batch == 1):
         return _equalise(pixels, clip_limit, tile_grid, histogram)
     # Halves that do not wait for each other keep two cores busier than ops that each share
     # out their work: between them one core waits for the other.

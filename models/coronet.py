@@ -58,7 +58,14 @@ def build_coronet(
     Raises:
         InputError: the image is too small to survive the pooling.
     """
-    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise InputError(
+            f"image_size is one side or (height, width) in pixels; received {image_size}"
+        )
+    if classes < 1:
+        raise InputError(f"classes must be 1 or more; received {classes}")
+    height, width = sides
     if min(height, width) < MIN_IMAGE_SIZE:
         raise InputError(
             f"CORONet needs images of {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels or more; "

@@ -17,8 +17,9 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
     JPEG (the luma channel, as `cv2.imread(..., IMREAD_GRAYSCALE)` reads it), PNG, BMP, and
     the first frame of a GIF. Colour becomes BT.601 luma, transparency is dropped, and of 16
-    bits the upper 8 are kept (`value >> 8`, as OpenCV does): stretch 12-bit radiographs
-    stored in 16 bits before, or they come out dark. An EXIF orientation is applied.
+    bits the upper 8 are kept (`value >> 8`, as OpenCV does): stretch radiographs of fewer
+    bits (10, 12, 14) stored in 16 before, or they come out dark. An EXIF orientation is
+    applied.
 
     Args:
         encoded: string scalar, the content of an image file.

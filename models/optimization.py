@@ -25,7 +25,8 @@ def build_optimizer(training: TrainingSettings, steps_per_epoch: int) -> keras.o
     if training.ema_momentum:
         # The averages are swapped in to validate and to save (`callbacks.SaveBest`).
         common |= {"use_ema": True, "ema_momentum": training.ema_momentum}
-    if training.weight_decay:
+    if training.weight_decay or training.optimizer == "adamw":
+        # AdamW has a default of its own: 0.004, of biases and normalisation too.
         common["weight_decay"] = training.weight_decay
     if training.optimizer == "sgd":
         common["momentum"] = training.momentum

@@ -151,11 +151,14 @@ def preprocess_encoded(encoded: tf.Tensor, resolved: ResolvedPreprocessing) -> t
     Returns:
         uint8 [B, height, width, 1].
     """
-    return tf.map_fn(
-        lambda content: preprocess(tf.expand_dims(decode(content), 0), resolved)[0],
-        encoded,
-        fn_output_signature=tf.TensorSpec([resolved.height, resolved.width, 1], tf.uint8),
-    )
+    # Files are decoded on the CPU anyway, and a GPU refuses to count histograms once training in
+    # the same process has asked for determinism.
+    with tf.device("CPU:0"):
+        return tf.map_fn(
+            lambda content: preprocess(tf.expand_dims(decode(content), 0), resolved)[0],
+            encoded,
+            fn_output_signature=tf.TensorSpec([resolved.height, resolved.width, 1], tf.uint8),
+        )
 
 
 def to_unit(images: tf.Tensor) -> tf.Tensor:

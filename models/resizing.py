@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 import tensorflow as tf
 
-from models.shapes import Length, shape_of
+from models.shapes import Length, checked, shape_of
 
 Method = Literal["A", "B", "C", "D"]
 METHODS: tuple[Method, ...] = ("A", "B", "C", "D")
@@ -49,7 +49,10 @@ def resize(images: tf.Tensor, method: Method, size: Length | Size) -> tf.Tensor:
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; received {method!r}")
-    height, width = size if isinstance(size, tuple) else (size, size)
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    if any(not tf.is_tensor(side) and side < 1 for side in (height, width)):
+        raise ValueError(f"size must be 1 pixel or more; received {size}")
+    images = checked(images)
     batch, source_height, source_width = shape_of(images)[:3]
 
     scaled_height, scaled_width = height, width

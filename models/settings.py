@@ -4,9 +4,18 @@
 here because `models` may not import `pipeline`. Nothing here imports TensorFlow.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 
 class Settings(BaseModel):
@@ -119,6 +128,15 @@ class ClassifierSettings(Settings):
     training: TrainingSettings
     augmentation: AugmentationSettings
 
+    @field_validator("training", "augmentation", mode="before")
+    @classmethod
+    def _over_the_classifiers_own(cls, value: Any, info: ValidationInfo) -> Any:
+        """What a mapping leaves out is this classifier's default, not the section's."""
+        if not isinstance(value, Mapping) or info.field_name is None:
+            return value
+        default = cls.model_fields[info.field_name].default
+        return {**default.model_dump(), **value} if isinstance(default, Settings) else value
+
 
 class SvmSettings(ClassifierSettings):
     """One-against-all linear SVM by stochastic gradient descent (section III.A).
@@ -127,9 +145,10 @@ class SvmSettings(ClassifierSettings):
         c: the tolerance C of eq. 3.1.
         epsilon: the step size of eq. 3.1 to 3.3. The paper's best trial is C = 0.1 with
             epsilon = 0.0001; its text then names C = 0.01, which its own table contradicts.
-        training: optimizer, rate, schedule and batch are the algorithm's own (gradient descent
-            by epsilon / epoch, one image a step); those fields are not used. Mixup and label
-            smoothing have no meaning for a margin and are refused.
+        training: how it descends is the algorithm's own (by epsilon / epoch, one image a step):
+            optimizer, momentum, rate, schedule, batch size, weight decay and gradient bound are
+            not used. Mixup and label smoothing have no meaning for a margin, averaged weights
+            none for its steps: they are refused.
     """
 
     c: PositiveFloat = 0.1
@@ -139,10 +158,10 @@ class SvmSettings(ClassifierSettings):
 
     @field_validator("training")
     @classmethod
-    def _labels_are_certain(cls, value: TrainingSettings) -> TrainingSettings:
-        for knob in ("label_smoothing", "mixup_alpha"):
+    def _knobs_it_has(cls, value: TrainingSettings) -> TrainingSettings:
+        for knob in ("label_smoothing", "mixup_alpha", "ema_momentum"):
             if getattr(value, knob):
-                raise ValueError(f"{knob} has no meaning for a margin: leave it at 0")
+                raise ValueError(f"{knob} has no meaning for this machine: leave it at 0")
         return value
 
 
@@ -177,6 +196,8 @@ class CoronetSettings(ClassifierSettings):
         dense_units: width of the dense layer before the softmax (the paper: 256, then 1024).
         dropout: share of that layer's units dropped while training.
         l2: weight decay of the convolution kernels, as a loss term.
+        training: the paper says nothing of a bound on gradients; without one its rate of 0.1 gave
+            NaN within ten steps.
         pretrained: Keras file of this network, trained elsewhere, which the Trainer takes in
             place of training one; everything after the Trainer, the gate included, is as ever.
             The test split must not hold images that it was trained on: see `data.split_file`.
@@ -186,5 +207,5 @@ class CoronetSettings(ClassifierSettings):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     l2: float = Field(default=0.0, ge=0)
     pretrained: str = ""
-    training: TrainingSettings = TrainingSettings()
+    training: TrainingSettings = TrainingSettings(gradient_clip_norm=1.0)
     augmentation: AugmentationSettings = AugmentationSettings()

@@ -16,3 +16,17 @@ def shape_of(tensor: tf.Tensor) -> list[Length]:
         length if length is not None else tf.gather(dynamic, axis)
         for axis, length in enumerate(tensor.shape)
     ]
+
+
+def checked(images: tf.Tensor) -> tf.Tensor:
+    """Returns `images` if they can be uint8 [B, H, W, 1].
+
+    Raises:
+        ValueError: they are of another type or shape.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.dtype != tf.uint8 or not images.shape.is_compatible_with([None, None, None, 1]):
+        raise ValueError(
+            f"images must be uint8 [B, H, W, 1]; received {images.dtype.name} {images.shape}"
+        )
+    return images

@@ -18,6 +18,8 @@ printed, they are read so that each step is a subgradient step, of size epsilon,
 - "Set epsilon = epsilon_original / epochs" stands inside the loop over the epochs. With the
   total it would do something once only; it is read as division by the number of the epoch,
   counting from 1: the usual 1 / t decay.
+- Pixels are divided by 255, of which the paper speaks for the MLP only: on 0 to 255 a step would
+  move the margin 65,025 times as far. The images come in another order each epoch.
 - The final score "w^T chi" is taken with the bias that was learned.
 
 J is Keras's L2 penalty plus a loss, so plain gradient descent with a batch of one image is

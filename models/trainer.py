@@ -1,5 +1,6 @@
 """What TFX's Trainer calls."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -117,4 +118,6 @@ def _checkpoint_folder(model_run_folder: str, name: str) -> str:
 def _share_gpus() -> None:
     """Takes the memory that training needs, not all there is."""
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        # Refused once TensorFlow has started: in a local run, Transform did in this process.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)

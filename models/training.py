@@ -108,6 +108,7 @@ def fit(
         if checkpoint.stopped or first_epoch == training.epochs:
             checkpoint.set_model(network)
             checkpoint.restore()
+            log.write()  # this run's folder is another one
             first_epoch = training.epochs
         elif first_epoch:
             print(f"{job.name} goes on after epoch {first_epoch}", flush=True)
@@ -124,9 +125,12 @@ def fit(
             verbose=0,
         )
     if not best.weights:
+        knob, rate = "training.learning_rate", training.learning_rate
+        if isinstance(job.settings, SvmSettings):
+            knob, rate = "epsilon", job.settings.epsilon
         raise InputError(
             f"{job.name} diverged: no epoch had a finite validation loss; "
-            f"lower {job.name}.training.learning_rate (now {training.learning_rate:g})"
+            f"lower {job.name}.{knob} (now {rate:g})"
         )
     weights, recalibrated = best.weights, False
     if training.recalibrate_batch_norm:
@@ -194,7 +198,8 @@ def compiled_network(
         loss,
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
-    optimizer.build(network.trainable_variables)
+    # Of the compiled network: for float16 it is one that wraps ours and scales the loss.
+    network.optimizer.build(network.trainable_variables)
     return network
 
 

@@ -142,7 +142,8 @@ def load(
     """Builds the configuration from its three layers.
 
     Args:
-        preset: one of `PRESETS`; None starts from the defaults, which are the paper's.
+        preset: one of `PRESETS`; None starts from the defaults: the paper's, with
+            one preprocessing for all; `paper` has each classifier's own.
         file: a YAML file of the same structure.
         overrides: `key=value` pairs such as `coronet.training.epochs=5`; the value is YAML.
 

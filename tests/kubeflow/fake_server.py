@@ -7,7 +7,7 @@ server. Answers are made of the same models.
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -39,13 +39,22 @@ class FakeServer:
     Attributes:
         token: what requests must bear; None lets everybody in.
         states: what a run goes through, one state a look; the last one stays.
+        outages: which requests for a run, counted from 1, find the server unavailable.
+        looks: how many requests for a run there were.
         pipelines, versions, experiments, runs: what was created, as the API shows it.
         authorizations: the Authorization header of every request.
     """
 
-    def __init__(self, token: str | None = None, states: tuple[str, ...] = ("SUCCEEDED",)) -> None:
+    def __init__(
+        self,
+        token: str | None = None,
+        states: tuple[str, ...] = ("SUCCEEDED",),
+        outages: Collection[int] = (),
+    ) -> None:
         self.token = token
         self.states = states
+        self.outages = outages
+        self.looks = 0
         self.pipelines: list[Json] = []
         self.versions: list[Json] = []
         self.experiments: list[Json] = []
@@ -152,6 +161,9 @@ class FakeServer:
         return _shown(created)
 
     def _look_at_run(self, run_id: str) -> Json:
+        self.looks += 1
+        if self.looks in self.outages:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "no healthy upstream")
         run = next((run for run in self.runs if run["run_id"] == run_id), None)
         if run is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"run {run_id} not found")

@@ -1,6 +1,7 @@
 """The image's recipe, step by step, as far as that goes without a container engine."""
 
 import fnmatch
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,25 @@ def _reaches_the_builder(path: str) -> bool:
 def test_it_runs_as_a_numbered_user_other_than_root() -> None:
     users = [value for word, value in FINAL_STAGE if word == "USER"]
     assert users == ["65532:65532"]
+
+
+def test_beams_runners_start_a_worker_with_arguments_alone() -> None:
+    starts = [value for word, value in FINAL_STAGE if word in ("ENTRYPOINT", "CMD")]
+    assert starts == ['["/opt/apache/beam/boot"]']
+
+
+def test_beams_workers_run_in_the_environment_that_is_installed() -> None:
+    (variables,) = (value.split() for word, value in FINAL_STAGE if word == "ENV")
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in variables
+    assert "PATH=/opt/coronet/bin:$PATH" in variables
+
+
+def test_kubeflows_nodes_do_not_rely_on_the_entry_point() -> None:
+    compiled = json.loads((ROOT / "tests/kubeflow/golden/default.json").read_text())
+    executors = compiled["deploymentSpec"]["executors"].values()
+    containers = [executor["container"] for executor in executors if "container" in executor]
+    assert containers
+    assert all(container["command"] for container in containers)
 
 
 def test_what_it_installs_is_locked() -> None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -173,6 +174,30 @@ def test_containers_are_bounded_and_unprivileged(name: str, container: Json, pod
     if name != "fetch-model":
         assert "readinessProbe" in container
         assert "livenessProbe" in container
+
+
+@pytest.mark.parametrize(("name", "container", "pod"), list(_containers()))
+def test_workload_identity_needs_no_secret(name: str, container: Json, pod: Json) -> None:
+    for source in container.get("envFrom", []):
+        assert source["secretRef"]["optional"] is True, name
+    for variable in container.get("env", []):
+        assert "secretKeyRef" not in variable.get("valueFrom", {}), name
+    assert not any("secret" in volume for volume in pod.get("volumes", []))
+
+
+def test_the_rule_for_workload_identity_fits_the_policy(registry: Registry) -> None:
+    """What the secrets' README says to append, appended as text."""
+    base = MANIFESTS / "base"
+    readme = (base / "secrets" / "README.md").read_text()
+    (rule,) = re.findall(r"```yaml\n(.*?)```", readme, re.S)
+    changed = (base / "network-policy.yaml").read_text() + rule
+    *_, policy = yaml.safe_load_all(changed)
+    _validate(policy, registry)
+    assert policy["metadata"]["name"] == "allow-dns-and-object-store"
+    assert policy["spec"]["egress"][-1] == {
+        "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+        "ports": [{"protocol": "TCP", "port": 80}],
+    }
 
 
 def _overlay(name: str, kind: str) -> list[Json]:

@@ -1,6 +1,8 @@
 """Uploading, starting and following a run, against a server that speaks KFP's v2beta1 API."""
 
 import json
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +84,29 @@ def test_waiting_ends_with_every_final_state(state: str, spec: dict) -> None:
     assert ("out of memory" in ended.error) == (state == "FAILED")
 
 
+def test_a_run_is_followed_through_outages(spec: dict) -> None:
+    """Of which each is one look short of what stops it."""
+    limit = submission.FAILED_LOOKS
+    outages = {*range(2, limit + 1), *range(limit + 2, 2 * limit + 1)}
+    states = ("PENDING", "RUNNING", "SUCCEEDED")
+    with FakeServer(states=states, outages=outages).serve() as fake:
+        server = Server(fake.url)
+        started = _submit(server, spec)
+        seen: list[Progress] = []
+        server.wait(started.run_id, seen.append, interval=0)
+    assert tuple(progress.state for progress in seen) == states
+    assert fake.looks == len(outages) + len(states)
+
+
+def test_a_server_that_stays_away_ends_the_wait_and_says_how_to_look_again(spec: dict) -> None:
+    with FakeServer(states=("RUNNING",), outages=range(2, 1000)).serve() as fake:
+        server = Server(fake.url)
+        started = _submit(server, spec)
+        with pytest.raises(InputError, match=r"503 \(no healthy.* coronet kubeflow status run-0"):
+            server.wait(started.run_id, lambda _: None, interval=0)
+    assert fake.looks == 1 + submission.FAILED_LOOKS
+
+
 def test_the_newest_runs_come_first(fake: FakeServer, spec: dict) -> None:
     server = Server(fake.url)
     runs = [_submit(server, spec).run_id for _ in range(3)]
@@ -107,6 +132,15 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere(
     assert "secret" not in everything
 
 
+def test_a_token_that_no_header_can_hold_is_not_shown(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(submission.TOKEN_VARIABLE, "very-secret\n")
+    with pytest.raises(InputError, match=f"{submission.TOKEN_VARIABLE} holds a line") as refused:
+        Server(fake.url)
+    assert "secret" not in str(refused.value)
+
+
 def test_errors_say_what_the_server_said(fake: FakeServer, spec: dict) -> None:
     server = Server(fake.url)
     with pytest.raises(InputError, match=r"404 \(run nothing not found"):
@@ -123,12 +157,30 @@ def test_errors_say_what_the_server_said(fake: FakeServer, spec: dict) -> None:
         ("http://user:password@127.0.0.1:9", "holds credentials"),
         ("127.0.0.1:9", "give a URL"),
         ("ftp://somewhere", "give a URL"),
+        ("http://user:password@[", "not a URL"),
+        ("http://user:password@\N{ADDRESSED TO THE SUBJECT}", "not a URL"),
+        ("http://localhost:x", "answers at http://localhost:x: nonnumeric port"),
+        ("http://a..b", r"answers at http://a\.\.b: .*label empty"),
     ],
 )
 def test_a_bad_endpoint_is_named(endpoint: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         Server(endpoint)
     assert "password" not in str(error.value)
+
+
+class _Ssh(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(65536)  # closed with something unread, a connection is reset
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
+def test_a_port_that_speaks_something_else_is_named() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), _Ssh) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(InputError, match=f"server answers at {endpoint}: SSH-2.0"):
+            Server(endpoint)
 
 
 def test_without_an_endpoint_or_a_cluster_it_says_what_to_give() -> None:

@@ -68,6 +68,25 @@ def test_too_small_an_image_is_refused() -> None:
         build_coronet((31, 40))
 
 
+@pytest.mark.parametrize(
+    ("image_size", "classes", "message"),
+    [
+        ((200, 200, 1), 4, r"one side or \(height, width\) in pixels; received \(200, 200, 1\)"),
+        ((64.0, 64.0), 4, "in pixels; received"),
+        (64, 0, "classes must be 1 or more; received 0"),
+    ],
+)
+def test_what_is_no_size_or_no_class_is_refused(
+    image_size: object, classes: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        build_coronet(image_size, classes)
+
+
+def test_a_list_is_a_size_too() -> None:
+    assert build_coronet([48, 40], dense_units=8).input_shape == (None, 48, 40, 1)
+
+
 def test_l2_penalises_every_convolution_kernel() -> None:
     network = build_coronet(32, dense_units=8, l2=0.5)
     kernels = [layer.kernel for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]

@@ -93,12 +93,13 @@ def test_a_split_is_not_held_in_memory(tmp_path: Path) -> None:
         pattern = _write(tmp_path / f"{count}", large, np.arange(count))
         before = _anonymous_bytes()
         split = load_split([pattern], "train")
-        seen = sum(len(images) for images, _ in evaluation_batches(split, batch_size=2))
+        seen = sum(len(images) for images, _ in evaluation_batches(split, batch_size=1))
         assert seen == len(split) == count
         return _anonymous_bytes() - before
 
     grown_by_reading(20)  # fills the buffers, whose size no number of images changes
-    assert grown_by_reading(150) < 150 * side**2 / 4
+    # Busy cores leave more in the buffers: 54 MiB were seen.
+    assert grown_by_reading(400) < 400 * side**2 / 4
 
 
 def test_every_epoch_has_each_image_once_in_even_batches() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,51 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert again.best_epoch == first.best_epoch
     for expected, found in zip(first.weights, again.weights, strict=True):
         np.testing.assert_array_equal(expected, found)
-    assert not (tmp_path / "b" / "run").exists()
+    assert again.images_per_second == first.images_per_second > 0
+    # Without training: the history alone, which the report reads, and no events.
+    (history,) = (tmp_path / "b" / "run").iterdir()
+    assert json.loads(history.read_text()) == first.history
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_mixed_precision_goes_on_where_it_stopped(
+    tmp_path: Path, precision: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _mlp(epochs=4, precision=precision, optimizer=optimizer, momentum=0.9)
+    whole = _fit(tmp_path / "whole", settings)
+    checkpoints = str(tmp_path / "checkpoints")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "on_epoch_begin", _interrupt_at(2))
+        with pytest.raises(InterruptedError):
+            _fit(tmp_path / "killed", settings, checkpoint=checkpoints)
+    assert _epochs(Path(checkpoints)) == 2
+    resumed = _fit(tmp_path / "resumed", settings, checkpoint=checkpoints)
+    assert resumed.history == whole.history
+    for expected, found in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def _interrupt_at(chosen: int) -> Callable[..., None]:
+    def interrupt(self: Checkpoint, epoch: int, logs: object = None) -> None:
+        if epoch == chosen:
+            raise InterruptedError(f"epoch {epoch}")
+
+    return interrupt
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_adamw_decays_kernels_alone_and_by_what_is_set(decay: float) -> None:
+    settings = _mlp(optimizer="adamw", weight_decay=decay)
+    network = compiled_network(settings, (8, 8), steps_per_epoch=1)
+    assert network.optimizer.weight_decay == decay
+    decayed = {
+        variable.path
+        for variable in network.trainable_variables
+        if network.optimizer._use_weight_decay(variable)
+    }
+    if decay:
+        assert decayed == {"hidden_1/kernel", "softmax/kernel"}
 
 
 def test_coronet_learns_and_two_runs_give_the_same_weights(tmp_path: Path) -> None:
@@ -257,6 +302,13 @@ def test_early_stopping_stops(tmp_path: Path) -> None:
     assert len(_fit(tmp_path, settings).history["epoch"]) < 12
 
 
+def test_a_diverged_svm_names_the_knob_that_it_has(tmp_path: Path) -> None:
+    settings = SvmSettings(epsilon=1e38, training=TrainingSettings(epochs=2))
+    job = Job("svm", settings, 3, str(tmp_path / "run"))
+    with pytest.raises(InputError, match=r"lower svm\.epsilon \(now 1e\+38\)"):
+        fit(job, _bands(16, 1), _bands(16, 2))
+
+
 def test_a_diverged_training_is_an_error_that_names_the_knob(tmp_path: Path) -> None:
     split = _bands(16, 1)
     settings = MlpSettings(
@@ -302,5 +354,5 @@ def test_margins_refuse_soft_labels() -> None:
 
 def test_throughput_leaves_out_the_epoch_that_compiles() -> None:
     log = RunLog("", "mlp", 3, 100, SaveBest("last"))
-    log._training_seconds = [50.0, 2.0, 3.0]
+    log.training_seconds = [50.0, 2.0, 3.0]
     assert log.images_per_second == pytest.approx(200 / 5)
