@@ -25,7 +25,7 @@ import numpy as np
 
 from models.classifier import build_network
 from models.data import Split
-from models.errors import InputError
+from models.errors import DivergedError, InputError
 from models.settings import (
     ClassifierSettings,
     CoronetSettings,
@@ -119,9 +119,9 @@ def _run_child(folder: Path, backend: str) -> None:
             print(line, end="", flush=True)
     if child.returncode:
         raise RuntimeError(f"training on {backend} ended with status {child.returncode}")
-    refusal = _read_json(folder / _RESULT).get("refusal")
-    if refusal:
-        raise InputError(refusal)
+    result = _read_json(folder / _RESULT)
+    if "refusal" in result:
+        raise (DivergedError if result["diverged"] else InputError)(result["refusal"])
 
 
 def _read_result(folder: Path, job: Job, evaluation_split: Split) -> tuple[keras.Model, Fitted]:
@@ -161,7 +161,8 @@ def main(folder: Path) -> None:
     try:
         fitted = fit(job, training_split, evaluation_split)
     except InputError as error:
-        (folder / _RESULT).write_text(json.dumps({"refusal": str(error)}), encoding="utf-8")
+        refused = {"refusal": str(error), "diverged": isinstance(error, DivergedError)}
+        (folder / _RESULT).write_text(json.dumps(refused), encoding="utf-8")
         return
     network = build_network(settings, training_split.size)
     network.set_weights(fitted.weights)

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+
+class DivergedError(InputError):
+    """A training never had a finite validation loss: its settings cannot be trained."""

@@ -19,9 +19,11 @@ from pydantic import (
 
 
 class Settings(BaseModel):
-    """Base of every settings section: immutable, and an unknown key is an error."""
+    """Base of every settings section: immutable; an unknown key, NaN or infinity is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 class PreprocessingSettings(Settings):

@@ -1,6 +1,5 @@
 """What TFX's Trainer calls."""
 
-import contextlib
 import os
 from typing import Any
 
@@ -13,6 +12,7 @@ from models.calibration import fit_temperature
 from models.callbacks import write_json
 from models.classifier import as_classifier
 from models.data import Split, evaluation_batches, load_split
+from models.devices import share_gpus
 from models.features import (
     CLASSES,
     CLASSIFIER_FILE,
@@ -52,7 +52,7 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = with_hyperparameters(settings, tuned)
     if settings.preprocessing is None:
         raise ValueError("the Trainer's settings must say how the images were preprocessed")
-    _share_gpus()
+    share_gpus()
     training_split = load_split(fn_args.train_files, TRAIN_SPLIT)
     evaluation_split = load_split(fn_args.eval_files, EVAL_SPLIT)
     checkpoints = _checkpoint_folder(fn_args.model_run_dir, name)
@@ -113,11 +113,3 @@ def _checkpoint_folder(model_run_folder: str, name: str) -> str:
     """
     node = os.path.dirname(os.path.dirname(model_run_folder.rstrip("/")))
     return os.path.join(node, f"checkpoint-{name}")
-
-
-def _share_gpus() -> None:
-    """Takes the memory that training needs, not all there is."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        # Refused once TensorFlow has started: in a local run, Transform did in this process.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)

@@ -14,7 +14,7 @@ from models.callbacks import AveragedWeights, RunLog, SaveBest, early_stopping, 
 from models.checkpoint import Checkpoint
 from models.classifier import build_network
 from models.data import Split, evaluation_batches, steps_per_epoch, training_batches
-from models.errors import InputError
+from models.errors import DivergedError
 from models.mlp import HalfSquaredError
 from models.optimization import build_optimizer
 from models.recalibration import with_statistics_of
@@ -80,7 +80,8 @@ def fit(
         initial_weights: in the order of the network's `weights`; None draws them.
 
     Raises:
-        InputError: the loss was never finite, or the network cannot be built so.
+        DivergedError: the loss was never finite.
+        InputError: the network cannot be built so.
     """
     training = _effective(job.settings)
     steps = steps_per_epoch(len(training_split), training.batch_size)
@@ -128,7 +129,7 @@ def fit(
         knob, rate = "training.learning_rate", training.learning_rate
         if isinstance(job.settings, SvmSettings):
             knob, rate = "epsilon", job.settings.epsilon
-        raise InputError(
+        raise DivergedError(
             f"{job.name} diverged: no epoch had a finite validation loss; "
             f"lower {job.name}.{knob} (now {rate:g})"
         )

@@ -15,6 +15,7 @@ from tfx.v1.components import TunerFnResult
 
 from models.backends import SETTINGS, train
 from models.data import Split, load_split
+from models.errors import DivergedError
 from models.features import EVAL_SPLIT, TRAIN_SPLIT
 from models.hyperparameters import AUGMENTATION_STRENGTH, with_hyperparameters
 from models.settings import ClassifierSettings, CoronetSettings, MlpSettings, SvmSettings
@@ -43,11 +44,19 @@ class ClassifierTuner(keras_tuner.Tuner):
         training_split: Split,
         evaluation_split: Split,
     ) -> dict[str, float]:
-        """Returns the validation accuracy of the epoch whose weights were kept."""
+        """Returns the validation accuracy of the epoch whose weights were kept.
+
+        That of settings that diverge is 0, the worst there is: a failed trial would leave
+        Hyperband too few to choose from, and three in a row would end the search.
+        """
         settings = with_hyperparameters(self._settings, trial.hyperparameters.values, trial=True)
         folder = os.path.join(self.project_dir, f"trial_{trial.trial_id}", "run")
         job = Job(self._name, settings, self._training_seed, run_folder=folder)
-        _, fitted = train(job, training_split, evaluation_split)
+        try:
+            _, fitted = train(job, training_split, evaluation_split)
+        except DivergedError as error:
+            print(error, flush=True)
+            return {OBJECTIVE: 0.0}
         return {OBJECTIVE: fitted.history[OBJECTIVE][fitted.best_epoch - 1]}
 
 

@@ -5,6 +5,7 @@ goes through the shuffles is packed: 232 bytes an image, in batches, and no name
 leaves Beam grows with the number of copies, not with the number of images.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -72,6 +73,15 @@ class FindCopies(beam.PTransform):
             | "GroupByBucket" >> beam.GroupByKey()
             | "Compare" >> beam.FlatMap(_compare, self._bits)
         )
+
+
+def find_copies(batch: Batch, near_duplicate_bits: int) -> Iterator[Found]:
+    """Yields what `FindCopies` finds in one batch, without Beam."""
+    buckets: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for key, rows in _by_bucket(batch):
+        buckets[key].append(rows)
+    for bucket in buckets.items():
+        yield from _compare(bucket, near_duplicate_bits)
 
 
 def _by_bucket(batch: Batch) -> Iterator[tuple[bytes, bytes]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import FirstOption
+from pipeline.commands.options import FirstOption, check_output
 from pipeline.commands.progress import shown
 from pipeline.commands.run import LOG
 
@@ -40,6 +40,7 @@ def crossval(
     from pipeline.experiments.choices import choose
     from pipeline.quiet import quiet
 
+    check_output(output, data)
     settings = load(preset, config, list(set_ or []))
     names = choose("--model", model, MODEL_NAMES)
     chosen_methods = choose("--methods", methods, ("A", "B", "C", "D"))
@@ -66,6 +67,6 @@ def crossval(
                 partial(show, "folds"),
                 first,
             )
-        summaries = experiment.write_report(results, output)
-    console.print(experiment.summary_table(summaries), soft_wrap=True, highlight=False)
+        summaries = experiment.write_report(results, folds, output)
+    console.print(experiment.summary_table(summaries, folds), soft_wrap=True, highlight=False)
     console.print(f"tables and figures: {output}", soft_wrap=True, highlight=False)

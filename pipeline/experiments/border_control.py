@@ -9,6 +9,7 @@ looking at a lung.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sklearn.svm import SVC
 
 from components.evaluation.intervals import wilson
 from components.ingestion.settings import DataSettings
+from models.errors import InputError
 from models.features import CLASSES
 from models.preprocessing import preprocess_encoded, resolve
 from models.settings import PreprocessingSettings
@@ -79,7 +81,8 @@ def cross_validated_control(
     predictions = np.empty_like(labels)
     for fold in folds:
         fitted = np.concatenate([fold.train, fold.validation])
-        model = make_pipeline(PCA(COMPONENTS, random_state=seed), SVC(class_weight="balanced"))
+        components = min(COMPONENTS, len(fitted))
+        model = make_pipeline(PCA(components, random_state=seed), SVC(class_weight="balanced"))
         model.fit(flat[fitted], labels[fitted])
         predictions[fold.test] = model.predict(flat[fold.test])
     counts = np.array(confusion_matrix(labels, predictions))
@@ -108,21 +111,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="labelled images")
     parser.add_argument("--seed", type=int, default=2020)
     arguments = parser.parse_args()
-    dataset = read_labelled_images(str(arguments.data), DataSettings())
+    try:
+        print(_measure(str(arguments.data), arguments.seed))
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def _measure(data: str, seed: int) -> str:
+    dataset = read_labelled_images(data, DataSettings())
+    folds = make_folds(dataset.labels, dataset.groups, FOLDS, seed)
     settings = PreprocessingSettings(method="B", threshold="preset", size=SIDE)
     # Stretched to a square, so that black bars do not tell the aspect ratio.
     resolved = resolve(settings, (SIDE, SIDE))
     graph = tf.function(lambda encoded: preprocess_encoded(encoded, resolved))
     images = np.squeeze(graph(tf.constant(dataset.encoded)).numpy(), -1)
-    folds = make_folds(dataset.labels, dataset.groups, FOLDS, arguments.seed)
     seen = {"the whole image": images} | {
         f"a border of {share:.0%} a side": border_only(images, share) for share in BORDER_SHARES
     }
     controls = [
-        cross_validated_control(name, shown, dataset.labels, folds, arguments.seed)
+        cross_validated_control(name, shown, dataset.labels, folds, seed)
         for name, shown in seen.items()
     ]
-    print(control_table(controls))
+    return control_table(controls)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.errors import InputError
 from models.features import CLASSES
 from models.preprocessing import (
     ResolvedPreprocessing,
@@ -39,7 +40,7 @@ from models.preprocessing import (
     resolve,
     target_size,
 )
-from models.settings import ClassifierSettings, PreprocessingSettings
+from models.settings import ClassifierSettings, CoronetSettings, PreprocessingSettings
 from pipeline.experiments import span
 from pipeline.experiments.dataset import LabelledImages
 from pipeline.experiments.figures import accuracy_bars, confusion_matrices
@@ -56,9 +57,11 @@ from pipeline.experiments.results import (
 )
 
 if TYPE_CHECKING:
+    import keras
+
     from models.training import Job
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key: raise it when the same settings would give another result."""
 
 _DECODED_AT_A_TIME = 64
@@ -91,10 +94,10 @@ class Task:
         preprocessing: how the images came about.
         images, labels: `.npy` files, uint8 [N, H, W, 1] and int64 [N].
         span: `.npz` file of the images' coordinates; None trains on pixels.
+        threads: of TensorFlow; `_share_out` sets it.
         parts: indices for training, validation and test.
         run_folder: for the training's log.
         result: JSON file to write.
-        threads: of TensorFlow.
     """
 
     setup: Setup
@@ -108,7 +111,7 @@ class Task:
     parts: Fold
     run_folder: Path
     result: Path
-    threads: int
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -190,15 +193,20 @@ def cross_validate(
     Raises:
         InputError: too few patients for so many folds, or settings that cannot be trained.
     """
+    for variant in chosen:
+        if isinstance(variant.settings, CoronetSettings) and variant.settings.pretrained:
+            raise InputError(
+                "coronet.pretrained: a cross-validation trains its networks; leave it empty"
+            )
     parts = make_folds(dataset.labels, dataset.groups, folds, seed)
     labels = output / "images" / f"{dataset.digest[:16]}-labels.npy"
     _save_array(labels, dataset.labels)
     tasks = [
-        _task(variant, number, fold, dataset, labels, folds, seed, output, workers)
+        _task(variant, number, fold, dataset, labels, folds, seed, output)
         for variant in chosen
         for number, fold in enumerate(parts[:only])
     ]
-    waiting = [task for task in tasks if not task.result.is_file()]
+    waiting = _share_out([task for task in tasks if not task.result.is_file()], workers)
     results = {task.result: FoldResult.load(task.result) for task in tasks if task.result.is_file()}
     found = len(results)
     _prepare(dataset, waiting, lambda done, count: progress(Preparing(done, count)))
@@ -210,6 +218,13 @@ def cross_validate(
         left = each * (len(tasks) - len(results))
         progress(Training(result, len(results), len(tasks), left))
     return [results[task.result] for task in tasks]
+
+
+def _share_out(tasks: Sequence[Task], workers: int) -> list[Task]:
+    """Gives each task its part of the cores: few tasks get several each."""
+    at_a_time = max(min(workers, len(tasks)), 1)
+    threads = max((os.cpu_count() or 1) // at_a_time, 1)
+    return [replace(task, threads=threads) for task in tasks]
 
 
 def _run(tasks: Sequence[Task], workers: int) -> Iterator[tuple[FoldResult, Path]]:
@@ -249,7 +264,6 @@ def _task(
     folds: int,
     seed: int,
     output: Path,
-    workers: int,
 ) -> Task:
     preprocessing = variant.settings.preprocessing
     assert preprocessing is not None  # `variants` sets it
@@ -268,7 +282,11 @@ def _task(
         "seed": seed,
     }
     key = _digest(identity)
-    images = _digest({"data": dataset.digest, "preprocessing": resolved.to_dict()})
+    images = _digest(
+        {"format": FORMAT, "data": dataset.digest, "preprocessing": resolved.to_dict()}
+    )
+    pixels = resolved.height * resolved.width
+    in_span = span.holds_for(variant.settings) and span.is_shorter(len(dataset), pixels)
     return Task(
         setup=variant.setup,
         fold=number,
@@ -277,11 +295,10 @@ def _task(
         preprocessing=resolved,
         images=output / "images" / f"{images}.npy",
         labels=labels,
-        span=output / "spans" / f"{images}.npz" if span.holds_for(variant.settings) else None,
+        span=output / "spans" / f"{images}.npz" if in_span else None,
         parts=fold,
         run_folder=output / "runs" / key,
         result=output / "folds" / f"{key}.json",
-        threads=max((os.cpu_count() or 1) // workers, 1),
     )
 
 
@@ -292,8 +309,10 @@ def run_task(task: Task) -> FoldResult:
 
     from models.backends import SETTINGS, train
     from models.data import Split
+    from models.devices import share_gpus
     from models.training import Job
 
+    share_gpus()
     # Refused once TensorFlow has started, as in a process that already did a task.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
@@ -319,7 +338,7 @@ def run_task(task: Task) -> FoldResult:
     )
     with _log_to(task.run_folder / "training.log"):
         network, fitted = train(job, training, validation, initial_weights)
-    outputs = network.predict(test.images / np.float32(255), batch_size=64, verbose=0)
+    outputs = _predict(network, test.images, settings)
     result = FoldResult(
         setup=task.setup,
         fold=task.fold,
@@ -330,6 +349,16 @@ def run_task(task: Task) -> FoldResult:
     )
     result.save(task.result)
     return result
+
+
+def _predict(
+    network: "keras.Model", images: np.ndarray, settings: ClassifierSettings
+) -> np.ndarray:
+    """Returns scores [N, classes], as the exported model gives them."""
+    unit = images / np.float32(255)
+    views = [unit, unit[:, :, ::-1]] if settings.training.flip_at_test else [unit]
+    scores = [network.predict(view, batch_size=64, verbose=0) for view in views]
+    return np.mean(scores, axis=0)
 
 
 def _projected_start(job: "Job", known: span.Span, images: np.ndarray) -> list[np.ndarray]:
@@ -414,8 +443,14 @@ def _digest(identity: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
-    """Writes tables and figures of `results`, and returns their summaries."""
+def write_report(results: Sequence[FoldResult], folds: int, output: Path) -> list[Summary]:
+    """Writes tables and figures of `results`, and returns their summaries.
+
+    Args:
+        results: of some or all of the folds.
+        folds: k.
+        output: folder to write.
+    """
     summaries = summarize(results)
     write_text(
         output / "crossval.json",
@@ -428,12 +463,11 @@ def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
         )
         + "\n",
     )
-    write_text(output / "crossval.md", summary_table(summaries))
+    write_text(output / "crossval.md", summary_table(summaries, folds))
     for model in dict.fromkeys(summary.setup.model for summary in summaries):
         own = [summary for summary in summaries if summary.setup.model == model]
-        folds = own[0].folds
         accuracy_bars(
-            own, f"{model}: {folds}-fold cross-validation", output / f"accuracy_{model}.png"
+            own, f"{model}, {own[0].folds} of {folds} folds", output / f"accuracy_{model}.png"
         )
         confusion_matrices(
             {f"{one.setup.method}, {one.setup.threshold}": np.array(one.confusion) for one in own},
@@ -443,7 +477,7 @@ def write_report(results: Sequence[FoldResult], output: Path) -> list[Summary]:
     return summaries
 
 
-def summary_table(summaries: Sequence[Summary]) -> str:
+def summary_table(summaries: Sequence[Summary], folds: int) -> str:
     """Returns the summaries as a Markdown table, one line a setup."""
     header = [
         "model",
@@ -461,7 +495,7 @@ def summary_table(summaries: Sequence[Summary]) -> str:
             summary.setup.method,
             summary.setup.threshold,
             size_text(summary.sizes),
-            str(summary.folds),
+            f"{summary.folds} of {folds}",
             f"{summary.mean:.3f}",
             f"{summary.deviation:.3f}",
             f"{summary.low:.3f} to {summary.high:.3f}",

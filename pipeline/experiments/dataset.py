@@ -2,18 +2,23 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from components.ingestion.copies import Batch, find_copies, name_copies, place
 from components.ingestion.discovery import discover, make_plan
+from components.ingestion.duplicates import Member, Resolution, resolve
+from components.ingestion.judgement import judge_inputs
 from components.ingestion.labels import require_every_class
+from components.ingestion.perceptual_hash import perceptual_hash
 from components.ingestion.preflight import preflight
 from components.ingestion.reading import Image, Reading
 from components.ingestion.references import Reference
-from components.ingestion.refusals import Reason, Refusal, listing
+from components.ingestion.refusals import Refusal
 from components.ingestion.settings import DataSettings
-from models.errors import InputError
+from components.ingestion.splits import split_key
 from models.features import CLASSES
 
 
@@ -25,8 +30,9 @@ class LabelledImages:
         names: relative to the data root.
         encoded: contents of image files, as `models.preprocessing.preprocess_encoded` takes.
         labels: int64 [N], indices into `CLASSES`.
-        groups: what must stay on one side of a split: the patient, or the pixels' digest
-            where no patient is known.
+        keys: what ingestion decides an image's split by (`components.ingestion.splits`).
+        groups: what must stay on one side of a split: the image's key, or the smallest of those
+            that copies link it with.
         heights, widths: int64 [N], pixels.
         digest: of names, labels, groups and pixels, hexadecimal.
     """
@@ -34,6 +40,7 @@ class LabelledImages:
     names: tuple[str, ...]
     encoded: tuple[bytes, ...]
     labels: np.ndarray
+    keys: tuple[str, ...]
     groups: tuple[str, ...]
     heights: np.ndarray
     widths: np.ndarray
@@ -44,14 +51,11 @@ class LabelledImages:
 
 
 def read_labelled_images(data_root: str, settings: DataSettings) -> LabelledImages:
-    """Reads the folder `data_root`; exact copies of an image are left out.
-
-    Near copies are not searched for, unlike in a run of the pipeline: they are kept
-    together only where the patient is known.
+    """Reads the folder `data_root`, and resolves copies as a run of the pipeline does.
 
     Raises:
         InputError: what `components.ingestion.preflight` finds, a class without usable
-            images, or more refused images than `settings.max_bad_fraction` allows.
+            images, or refused inputs that `components.ingestion.judgement` does not let pass.
     """
     preflight(data_root, settings)
     plan = make_plan(data_root, settings)
@@ -59,31 +63,49 @@ def read_labelled_images(data_root: str, settings: DataSettings) -> LabelledImag
     references: list[Reference] = []
     for item in discover(data_root, plan, settings):
         (refusals if isinstance(item, Refusal) else references).append(item)  # type: ignore[arg-type]
-    images: dict[str, tuple[Image, int]] = {}
+    images: list[Image] = []
     for read in Reading(data_root, plan.kind, settings).read(references):
         if isinstance(read, Refusal):
             refusals.append(read)
         elif read.label is not None:  # always, of a plan with labels
-            images.setdefault(read.radiograph.digest, (read, read.label))
-    _limit_refusals(refusals, len(images), settings)
-    ordered = sorted(images.values(), key=lambda found: found[0].name)
-    require_every_class(Counter(CLASSES[label] for _, label in ordered), data_root)
-    return _collect(ordered)
+            images.append(read)
+    resolution = _resolve_copies(images, settings)
+    refusals += resolution.refused
+    left_out = {refusal.path for refusal in resolution.refused}
+    kept = sorted((one for one in images if one.name not in left_out), key=lambda one: one.name)
+    judge_inputs(data_root, refusals, len(kept), settings)
+    require_every_class(Counter(CLASSES[_label(image)] for image in kept), data_root)
+    return _collect(kept, resolution.same_split)
 
 
-def _limit_refusals(refusals: list[Refusal], usable: int, settings: DataSettings) -> None:
-    bad = [refusal for refusal in refusals if Reason(refusal.reason).bad]
-    if len(bad) > settings.max_bad_fraction * (usable + len(bad)):
-        raise InputError(
-            f"{len(bad)} of {usable + len(bad)} images cannot be used, more than "
-            f"data.max_bad_fraction={settings.max_bad_fraction} allows:\n{listing(bad)}"
-        )
+def _resolve_copies(images: Sequence[Image], settings: DataSettings) -> Resolution:
+    batch = Batch(
+        shard=0,
+        first=0,
+        digests=b"".join(bytes.fromhex(image.radiograph.digest) for image in images),
+        hashes=b"".join(perceptual_hash(image.radiograph.pixels) for image in images),
+    )
+    members = {
+        place(0, row): Member(image.name, _key(image), _label(image))
+        for row, image in enumerate(images)
+    }
+    copies = name_copies(find_copies(batch, settings.near_duplicate_bits), members)
+    return resolve(copies, lambda key: None, settings.deduplicate)
 
 
-def _collect(found: list[tuple[Image, int]]) -> LabelledImages:
-    images = [image for image, _ in found]
-    labels = [label for _, label in found]
-    groups = tuple(image.patient or image.radiograph.digest for image in images)
+def _key(image: Image) -> str:
+    return split_key(image.patient, image.radiograph.digest)
+
+
+def _label(image: Image) -> int:
+    assert image.label is not None  # of a plan with labels
+    return image.label
+
+
+def _collect(images: Sequence[Image], same_split: Mapping[str, str]) -> LabelledImages:
+    labels = [_label(image) for image in images]
+    keys = tuple(_key(image) for image in images)
+    groups = tuple(same_split.get(key, key) for key in keys)
     shapes = np.array([image.radiograph.pixels.shape for image in images], np.int64)
     digest = hashlib.sha256()
     for image, label, group in zip(images, labels, groups, strict=True):
@@ -93,6 +115,7 @@ def _collect(found: list[tuple[Image, int]]) -> LabelledImages:
         names=tuple(image.name for image in images),
         encoded=tuple(image.radiograph.encoded for image in images),
         labels=np.array(labels, np.int64),
+        keys=keys,
         groups=groups,
         heights=shapes[:, 0],
         widths=shapes[:, 1],

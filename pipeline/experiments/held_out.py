@@ -10,29 +10,29 @@ the next fold as the eval split, and the rest as the train split, for `data.spli
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from components.ingestion.settings import DataSettings
+from models.errors import InputError
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
 from pipeline.experiments.dataset import read_labelled_images
 from pipeline.experiments.folds import Fold, make_folds
 from pipeline.experiments.results import write_text
 
 
-def split_table(groups: Sequence[str], fold: Fold) -> str:
+def split_table(keys: Sequence[str], fold: Fold) -> str:
     """Returns the CSV that `components.ingestion.split_table` reads.
 
     Args:
-        groups: of each image, as `LabelledImages.groups`.
+        keys: of each image, as `LabelledImages.keys`.
         fold: its test part becomes the test split, its validation part the eval split.
     """
     parts = {TRAIN_SPLIT: fold.train, EVAL_SPLIT: fold.validation, TEST_SPLIT: fold.test}
-    rows = {
-        (groups[index], split) for split, indices in parts.items() for index in np.sort(indices)
-    }
+    rows = {(keys[index], split) for split, indices in parts.items() for index in np.sort(indices)}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["key", "split"])
@@ -47,12 +47,17 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="labelled images")
-    parser.add_argument("--fold", type=int, required=True, help="which fold was held out")
+    parser.add_argument(
+        "--fold", type=int, required=True, choices=range(FOLDS), help="which fold was held out"
+    )
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     arguments = parser.parse_args()
-    dataset = read_labelled_images(arguments.data, DataSettings())
-    folds = make_folds(dataset.labels, dataset.groups, FOLDS, SEED)
-    write_text(arguments.output, split_table(dataset.groups, folds[arguments.fold]))
+    try:
+        dataset = read_labelled_images(arguments.data, DataSettings())
+        folds = make_folds(dataset.labels, dataset.groups, FOLDS, SEED)
+    except InputError as error:
+        sys.exit(str(error))
+    write_text(arguments.output, split_table(dataset.keys, folds[arguments.fold]))
 
 
 if __name__ == "__main__":

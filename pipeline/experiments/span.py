@@ -24,6 +24,7 @@ _EXACT_COLUMNS = 256
 """Pixels at a time: sums of so many products of two bytes stay below 2^24, the whole numbers
 that float32 holds, so that the quick float32 multiplication is exact."""
 _COLUMNS = 1 << 14
+_MOST_IMAGES = 8000  # half a gigabyte of products, and minutes for their eigenvectors
 # Directions whose share of the largest eigenvalue is rounding: images that repeat each other.
 _RANK_TOLERANCE = 1e-12
 
@@ -73,10 +74,17 @@ class Span:
         return (self.mixing.T @ products).astype(np.float32)
 
 
+def is_shorter(images: int, pixels: int) -> bool:
+    """Whether `images` images of `pixels` pixels are worth the work, N^2 numbers and N^3 steps."""
+    return images <= min(pixels, _MOST_IMAGES)
+
+
 def holds_for(settings: ClassifierSettings) -> bool:
     """Whether training in coordinates gives the classifier that training on pixels gives."""
     training = settings.training
     if settings.augmentation.enabled or training.backend != "tensorflow":
+        return False
+    if training.flip_at_test:  # the mirror image is outside of the span
         return False
     if isinstance(settings, SvmSettings):
         return True

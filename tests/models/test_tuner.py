@@ -102,6 +102,33 @@ def test_the_svm_is_searched_over_the_papers_grid(tmp_path: Path, transformed: s
     assert found.tuner.get_best_hyperparameters()[0].values == best.hyperparameters.values
 
 
+def test_settings_that_diverge_do_not_end_the_search(
+    tmp_path: Path, transformed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three step sizes are absurd, and more than three trials in a row begin with them."""
+    settings = SvmSettings(
+        preprocessing=PreprocessingSettings(size=8),
+        training=TrainingSettings(epochs=1, schedule="constant"),
+    )
+    monkeypatch.setattr("models.tuner.PAPER_EPSILON", (1e38, 1e37, 1e-4))
+    found = tuner_fn(
+        FnArgs(
+            train_files=[transformed],
+            eval_files=[transformed],
+            working_dir=str(tmp_path / "tuner"),
+            custom_config={"model": "svm", "settings": settings.model_dump_json(), "seed": 1},
+        )
+    )
+    found.tuner.search(**found.fit_kwargs)
+    scores = [
+        (trial.hyperparameters["epsilon"], trial.score)
+        for trial in found.tuner.oracle.trials.values()
+    ]
+    assert len(scores) == 9
+    assert any(score == 0 for epsilon, score in scores if epsilon > 1)
+    assert found.tuner.get_best_hyperparameters()[0]["epsilon"] == 1e-4
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("svm", SvmSettings()), ("mlp", MlpSettings()), ("coronet", CoronetSettings())],

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from models.coronet import build_coronet
+from models.errors import InputError
 from models.features import CLASSES
 from pipeline.experiments import best_model
-from pipeline.experiments.best_model.data import Prepared
+from pipeline.experiments.best_model.data import TEST_FILE, TRAIN_FILE, Prepared, load
 from pipeline.experiments.best_model.export import predict, submission, to_keras
+from pipeline.experiments.best_model.prepare import FOLDS, prepare
 from pipeline.experiments.best_model.views import ViewSettings, random_view
+from pipeline.sample import write_sample
 
 STILL = ViewSettings(0, 0, 0, 0, 0, 0, 0)
 SIZE = 32
@@ -139,5 +142,22 @@ def test_the_recipe_runs_no_stage_twice(tmp_path: Path) -> None:
     assert [line for line in students if "--fold -1 " in line] == students[-3:]
     again = commands_of_the_recipe(tmp_path, "-1")[len(first) :]
     assert [line.split()[1].rsplit(".", 1)[1] for line in again] == [
-        "recalibrate", "untie", "export",
+        "prepare", "recalibrate", "untie", "export",
     ]  # fmt: skip
+
+
+def test_what_was_prepared_belongs_to_one_set_of_images(tmp_path: Path) -> None:
+    data, work = tmp_path / "data", tmp_path / "work"
+    write_sample(data, images=140)  # enough patients of every class for five folds
+    prepare(data, work)
+    assert not (work / TEST_FILE).exists(), "without a test.csv there is nothing to predict"
+    prepared = load(work)
+    assert prepared.images.shape == (140, 200, 200)
+    assert set(prepared.folds.tolist()) == set(range(FOLDS))
+    before = (work / TRAIN_FILE).stat().st_mtime_ns
+    prepare(data, work)
+    assert (work / TRAIN_FILE).stat().st_mtime_ns == before
+    table = data / "train.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match="was made from other images"):
+        prepare(data, work)

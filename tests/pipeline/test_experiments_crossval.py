@@ -16,6 +16,7 @@ from models.errors import InputError
 from models.features import CLASSES
 from models.settings import (
     AugmentationSettings,
+    CoronetSettings,
     PreprocessingSettings,
     SvmSettings,
     TrainingSettings,
@@ -189,7 +190,7 @@ def test_cross_validation_goes_on_where_it_stopped(tmp_path: Path, dataset: Labe
     assert {file: file.stat().st_mtime_ns for file in kept} == before
     assert [one.confusion for one in again] == [one.confusion for one in first]
 
-    summaries = crossval.write_report(again, tmp_path)
+    summaries = crossval.write_report(again, 3, tmp_path)
     stored = json.loads((tmp_path / "crossval.json").read_text())
     assert [one["mean"] for one in stored["summaries"]] == [one.mean for one in summaries]
     assert (tmp_path / "accuracy_svm.png").read_bytes().startswith(b"\x89PNG")
@@ -202,13 +203,46 @@ def test_other_settings_are_other_results(tmp_path: Path, dataset: LabelledImage
     fold = make_folds(dataset.labels, dataset.groups, 3, SEED)[0]
     keys = {
         crossval._task(
-            variant, 0, fold, dataset, tmp_path / "labels.npy", 3, seed, tmp_path, 1
+            variant, 0, fold, dataset, tmp_path / "labels.npy", 3, seed, tmp_path
         ).result.name
         for seed in (1, 2)
         for epochs in (1, 2)
         for variant in svm_variants(epochs)
     }
     assert len(keys) == 8
+
+
+def test_few_trainings_get_several_cores_each(
+    dataset: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossval.os, "cpu_count", lambda: 16)
+    fold = make_folds(dataset.labels, dataset.groups, 3, SEED)[0]
+    task = crossval._task(
+        svm_variants()[0], 0, fold, dataset, tmp_path / "labels.npy", 3, SEED, tmp_path
+    )
+    for tasks, workers, threads in ((1, 16, 16), (3, 16, 5), (40, 16, 1), (40, 2, 8)):
+        shared = crossval._share_out([task] * tasks, workers)
+        assert {one.threads for one in shared} == {threads}
+    assert crossval._share_out([], 2) == []
+
+
+def test_the_mirror_image_counts_where_the_exported_model_looks_at_it() -> None:
+    class FirstColumn:
+        def predict(self, images: np.ndarray, **kwargs: object) -> np.ndarray:
+            return images[:, 0, 0]
+
+    images = np.array([[[[0], [255]]], [[[51], [51]]]], np.uint8)
+    for flipped, expected in ((False, [[0], [0.2]]), (True, [[0.5], [0.2]])):
+        training = TrainingSettings(flip_at_test=flipped)
+        scores = crossval._predict(FirstColumn(), images, CoronetSettings(training=training))
+        np.testing.assert_allclose(scores, expected)
+
+
+def test_given_weights_are_not_cross_validated(tmp_path: Path, dataset: LabelledImages) -> None:
+    settings = CoronetSettings(pretrained="x.keras")
+    chosen = crossval.variants({"coronet": settings}, ["A"], ["preset"])
+    with pytest.raises(InputError, match=r"coronet\.pretrained"):
+        crossval.cross_validate(dataset, chosen, 3, SEED, tmp_path, workers=1)
 
 
 @pytest.mark.slow
@@ -235,7 +269,7 @@ def test_a_killed_run_leaves_no_process_and_is_picked_up(
         run.stdout.read()
     kept = {file: file.stat().st_mtime_ns for file in folds.glob("*.json")}
     again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "| svm | A | preset | 16 x 16 | 3 |" in again.stdout
+    assert "| svm | A | preset | 16 x 16 | 3 of 3 |" in again.stdout
     for file, modified in kept.items():
         assert file.stat().st_mtime_ns == modified
     assert len(list(folds.glob("*.json"))) == 3

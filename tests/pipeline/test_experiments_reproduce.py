@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.ingestion.settings import DataSettings
+from models.errors import InputError
 from models.features import DISCLAIMER
 from pipeline.config import load
 from pipeline.experiments import paper, reproduce
@@ -82,6 +83,20 @@ def test_the_page_shows_paper_and_ours_side_by_side(
     # Figures 2 (the original and four methods), 4, 5 and 6, 10 to 13: all in the page itself.
     assert len(re.findall(r'<img src="data:image/png;base64,', page)) == 5 + 2 + 2 + 2 + 4
     assert "://" not in page  # nothing is fetched
+
+
+def test_too_few_patients_are_refused_before_the_first_training(
+    tmp_path: Path, sample_folder: Path, trainings: Trainings
+) -> None:
+    few = read_labelled_images(str(sample_folder), DataSettings())
+    with pytest.raises(InputError, match="section coronet holds out one fold of five: class covid"):
+        reproduce.reproduce(few, load("paper"), tmp_path, 1, reproduce.QUICK)
+    assert not trainings
+    # What needs no folds is made all the same.
+    page = reproduce.reproduce(
+        few, load("paper"), tmp_path, 1, reproduce.QUICK, sections=["architecture"]
+    )
+    assert page.is_file()
 
 
 def test_a_quick_run_is_smaller_in_every_way(tmp_path: Path, dataset: LabelledImages) -> None:

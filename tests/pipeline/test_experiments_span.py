@@ -17,7 +17,7 @@ from models.settings import (
     TrainingSettings,
 )
 from models.training import Job, fit
-from pipeline.experiments.span import Span, holds_for, span_of
+from pipeline.experiments.span import Span, holds_for, is_shorter, span_of
 
 SEED = 5
 SIDE = 12
@@ -104,3 +104,11 @@ def test_what_a_rotation_would_change_is_trained_on_pixels() -> None:
     assert not holds_for(SvmSettings(augmentation=AugmentationSettings()))
     adam = TrainingSettings(optimizer="adam")
     assert not holds_for(MlpSettings(training=adam, augmentation=PLAIN))
+    mirrored = TrainingSettings(flip_at_test=True)
+    assert not holds_for(MlpSettings(training=mirrored, augmentation=PLAIN))
+
+
+def test_a_span_is_taken_where_it_is_shorter_than_the_pixels() -> None:
+    assert is_shorter(images=1000, pixels=200 * 200)
+    assert not is_shorter(images=1000, pixels=16 * 16)
+    assert not is_shorter(images=20_000, pixels=640 * 640)

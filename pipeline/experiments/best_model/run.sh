@@ -3,7 +3,7 @@
 #
 #   pipeline/experiments/best_model/run.sh DATA WORK TORCH_PYTHON
 #
-# DATA: folder of cxr4. WORK: folder to write. TORCH_PYTHON: the interpreter of an environment
+# DATA: labelled images, as cxr4. WORK: folder to write. TORCH_PYTHON: the interpreter of an environment
 # with pipeline/experiments/best_model/requirements.txt. Hours of one core; a stage that is there
 # already is not run again.
 # FOLD=0 trains only the validated twin, which leaves one fold of patients out throughout.
@@ -51,7 +51,8 @@ full() {
         --seed "$seed" --initial "$work/$initial/weights.pt" --unseen "$work/unseen$left.npz" "$@"
 }
 
-once "$work/test.npz" .venv/bin/python -m $package.prepare --data "$data" --work "$work"
+# Every time: it refuses a folder that was made from other images.
+.venv/bin/python -m $package.prepare --data "$data" --work "$work"
 
 # Teachers, and the student's first steps, never see the fold that validates.
 stage small-1 14 teacher --kind lite0 --fold 0 --seed 1
@@ -89,5 +90,10 @@ full last 26 "$fold" 9 "again$fold" large-2 full0 crossed
 "$torch" -m $package.recalibrate --work "$work" --fold "$fold" \
     --weights "$work/last$fold/weights.pt" --output "$work/recalibrated.pt"
 "$torch" -m $package.untie --weights "$work/recalibrated.pt" --output "$work/weights.npz"
+if [ -e "$work/test.npz" ]; then
+    set -- --work "$work" --submission "$work/submission.csv"
+else # nothing to predict
+    set --
+fi
 .venv/bin/python -m $package.export --weights "$work/weights.npz" \
-    --output "$work/coronet.keras" --work "$work" --submission "$work/submission.csv"
+    --output "$work/coronet.keras" "$@"
