@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from components.ingestion import storage
 from components.ingestion.refusals import Reason, RefusedError
@@ -22,6 +23,7 @@ SUFFIXES = ZIP_SUFFIXES + TAR_SUFFIXES
 MAX_RATIO = 200  # unpacked to packed; images, already compressed, stay near 1
 RATIO_FREE = 64 * 1024 * 1024  # bytes below which the ratio does not matter
 MAX_MEMBERS = 5_000_000
+MAX_HEADER = 1024 * 1024  # bytes of a long name or of the attributes of a tar member
 
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -32,6 +34,7 @@ _DAMAGE = (
     NotImplementedError,  # a compression that zipfile lacks
     ValueError,
     OverflowError,
+    RecursionError,  # of tarfile, over header after header without a member
 )
 
 
@@ -165,7 +168,7 @@ def read_tar(
     with storage.open_binary(path, root) as file:
         packed = file.seek(0, io.SEEK_END)
         file.seek(0)
-        with _refusing_damage(), tarfile.open(fileobj=file) as archive:
+        with _refusing_damage(), tarfile.open(fileobj=file, tarinfo=_Header) as archive:
             for number, member in enumerate(archive):
                 _refuse_bomb(archive.offset, packed)
                 if number >= MAX_MEMBERS:
@@ -175,6 +178,29 @@ def read_tar(
                 if member.isdir() or not wanted(member.name):
                     continue
                 yield member.name, _tar_member(archive, member, limit)
+
+
+class _Header(tarfile.TarInfo):
+    """A header that does not fill the memory: tarfile reads long names and attributes whole."""
+
+    _LONG = (
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+    )
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in self._LONG and self.size > MAX_HEADER:
+            raise RefusedError(Reason.ARCHIVE_BOMB, f"a name or header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _refuse_sparse(self, *_: object) -> NoReturn:
+        """In place of tarfile's, which read a map of holes of any length."""
+        raise RefusedError(Reason.SPECIAL_FILE, "a sparse file: pack it again without --sparse")
+
+    _proc_sparse = _proc_gnusparse_10 = _refuse_sparse
 
 
 def _tar_member(

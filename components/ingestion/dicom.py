@@ -16,13 +16,14 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import RLELossless
 
+from components.ingestion import jpeg
+from components.ingestion.fields import field_text
 from components.ingestion.limits import check_size
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
 
 PREAMBLE = 128
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-META_BYTES = 4096  # where the transfer syntax is to be found
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ def read(data: bytes, settings: DataSettings) -> Instance:
         RefusedError: damaged, without pixels, several frames, colour, too large, or in an
             encoding that is not supported.
     """
-    if DEFLATED in data[:META_BYTES]:
-        # pydicom inflates the whole data set without a limit.
+    if DEFLATED in data:
+        # pydicom inflates the whole data set without a limit, and finds the transfer syntax
+        # behind whatever else is in the header, in more than one encoding.
         raise RefusedError(Reason.DICOM_UNSUPPORTED, "deflated transfer syntax: recompress it")
     try:
         with warnings.catch_warnings():
@@ -54,8 +56,8 @@ def read(data: bytes, settings: DataSettings) -> Instance:
             dataset = pydicom.dcmread(io.BytesIO(data))
             _check_header(dataset, settings)
             pixels = presentation(dataset)
-            label = str(dataset.get(settings.dicom_label_tag, "") or "").strip()
-            return Instance(pixels, str(dataset.get("PatientID", "") or "").strip(), label)
+            label = field_text(dataset.get(settings.dicom_label_tag))
+            return Instance(pixels, field_text(dataset.get("PatientID")), label)
     except RefusedError:
         raise
     except NotImplementedError as error:
@@ -86,13 +88,15 @@ def _check_header(dataset: Dataset, settings: DataSettings) -> None:
 
 
 def _check_codestream(dataset: Dataset) -> None:
-    """Refuses a JPEG or JPEG 2000 inside that claims another size than the DICOM header."""
+    """Refuses a JPEG, JPEG-LS or JPEG 2000 inside of another size than the DICOM header's."""
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     try:
         with Image.open(io.BytesIO(frame), formats=["JPEG", "JPEG2000"]) as image:
-            size = image.size
+            size: tuple[int, int] | None = image.size
     except OSError:
-        return  # RLE, JPEG-LS: their decoders allocate by the DICOM header
+        size = jpeg.frame_size(frame)  # Pillow knows neither lossless JPEG nor JPEG-LS
+    if size is None:
+        return  # RLE, whose decoder allocates by the DICOM header
     if size != (int(dataset.Columns), int(dataset.Rows)):
         raise RefusedError(
             Reason.DAMAGED_DICOM,

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from components.ingestion.linking import linked
 from components.ingestion.refusals import Reason, Refusal
-from models.features import CLASSES
+from models.features import CLASSES, EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
+
+_PRECIOUS = (TEST_SPLIT, EVAL_SPLIT, TRAIN_SPLIT, None)  # whose images must not change first
 
 
 class Kind(str, Enum):
@@ -49,10 +51,12 @@ class Resolution:
 
 
 EXAMPLES = 100  # groups of each kind in the summary
+SplitOf = Callable[[str], str | None]
+"""From a key to its split; None where a table names none."""
 
 
 def resolve(
-    groups: Iterable[Copies], split_of: Callable[[str], str | None], deduplicate: bool
+    groups: Iterable[Copies], split_of: SplitOf, deduplicate: bool, given: bool = False
 ) -> Resolution:
     """Decides what happens to `groups`.
 
@@ -60,6 +64,9 @@ def resolve(
         groups: from `copies.name_copies`.
         split_of: from a member's key to its split.
         deduplicate: False reports and changes nothing.
+        given: the splits are somebody's, as of a challenge, and not a hash's: what is given
+            for the test stays there, and the copies of it come to it. The summary then tells
+            how many keys were moved, and the copies that they were moved for.
     """
     ordered = sorted(groups)
     exact = [group for group in ordered if group.kind == Kind.EXACT]
@@ -80,7 +87,17 @@ def resolve(
     if deduplicate:
         for group in exact:
             result.refused += _refuse_copies(group)
-        result.same_split = _unite(ordered)
+        result.same_split = _unite(ordered, split_of if given else None)
+    if given:
+        moved = {
+            key
+            for key, other in result.same_split.items()
+            if split_of(key) not in (None, split_of(other))
+        }
+        result.summary["moved_from_given_split"] = len(moved)
+        result.summary["moved_images"] = sorted(
+            {member.name for group in ordered for member in group.members if member.key in moved}
+        )[:EXAMPLES]
     return result
 
 
@@ -107,7 +124,15 @@ def _refuse_copies(group: Copies) -> Iterator[Refusal]:
             yield Refusal(name, Reason.EXACT_COPY.value, f"a copy of {names[0]}")
 
 
-def _unite(groups: list[Copies]) -> dict[str, str]:
-    """Maps every split key that copies link to the smallest key it is linked with."""
+def _unite(groups: list[Copies], given: SplitOf | None) -> dict[str, str]:
+    """Maps every split key that copies link to one of the keys it is linked with.
+
+    To the smallest; where splits are `given`, to one in the most precious of these splits.
+    """
+
+    def rank(key: str) -> tuple[int, str]:
+        return (0 if given is None else _PRECIOUS.index(given(key)), key)
+
     united = linked([member.key for member in group.members] for group in groups)
-    return {key: keys[0] for keys in united for key in keys[1:]}
+    ranked = (sorted(keys, key=rank) for keys in united)
+    return {key: keys[0] for keys in ranked for key in keys[1:]}

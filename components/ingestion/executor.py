@@ -27,11 +27,12 @@ from components.ingestion import archives, intermediate, perceptual_hash, quaran
 from components.ingestion.copies import Batch, FindCopies, Found, name_copies
 from components.ingestion.discovery import Plan, discover, make_plan
 from components.ingestion.duplicates import Copies, Kind, Member, Resolution, resolve
-from components.ingestion.labels import require_every_class, require_known
+from components.ingestion.judgement import judge_inputs
+from components.ingestion.labels import require_every_class
 from components.ingestion.names import printable
 from components.ingestion.reading import Reading
 from components.ingestion.references import Reference
-from components.ingestion.refusals import Reason, Refusal, listing
+from components.ingestion.refusals import Refusal
 from components.ingestion.settings import DataSettings
 from components.ingestion.split_table import Assignment
 from components.ingestion.splits import split_key, spread
@@ -79,17 +80,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             shards = _shard_count(root, plan, settings)
             refusals, copies, accepted = self._first_pass(root, plan, settings, shards, workspace)
             assignment = Assignment(settings)
-            resolution = resolve(copies, assignment, settings.deduplicate)
+            resolution = resolve(copies, assignment, settings.deduplicate, assignment.given)
             refusals = sorted(refusals + resolution.refused, key=lambda one: one.path)
-            _judge_inputs(root, refusals, accepted - len(resolution.refused), settings)
+            judge_inputs(root, refusals, accepted - len(resolution.refused), settings)
             examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-            counts = self._second_pass(
+            counts, without_patient = self._second_pass(
                 resolution, assignment, settings.split_file, shards, workspace, examples
             )
-            _judge_splits(root, counts, settings)
+            _judge_splits(root, counts)
         finally:
             fileio.rmtree(workspace)
-        quarantine.write(refused.uri, refusals, _summary(plan, counts, resolution))
+        quarantine.write(refused.uri, refusals, _summary(plan, counts, without_patient, resolution))
         refused.set_int_custom_property("refused", len(refusals))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
@@ -154,8 +155,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         shards: int,
         workspace: str,
         examples: Artifact,
-    ) -> Counter[tuple[str, str]]:
-        """Writes the splits; returns the number of images by (split, class)."""
+    ) -> tuple[Counter[tuple[str, str]], int]:
+        """Writes the splits; returns the number of images by (split, class), and of how many
+        the patient is unknown."""
         folders = {
             split: artifact_utils.get_split_uri([examples], split) for split in features.SPLITS
         }
@@ -174,9 +176,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "CountsToJson" >> beam.Map(json.dumps)
                 | "WriteCounts" >> _write_lines(workspace, "counts")
             )
-        return Counter(
-            {(split, name): count for (split, name), count in _read_lines(workspace, "counts")}
-        )
+        counts: Counter[tuple[str, str]] = Counter()
+        without_patient = 0
+        for (split, name, patient_known), count in _read_lines(workspace, "counts"):
+            counts[split, name] += count
+            without_patient += 0 if patient_known else count
+        return counts, without_patient
 
 
 class _Discover(beam.DoFn):
@@ -234,7 +239,10 @@ class _ReadShard(beam.DoFn):
 
 
 class _WriteShard(beam.DoFn):
-    """Routes the examples of one shard into the splits; yields (split, class) for each."""
+    """Routes the examples of one shard into the splits.
+
+    Yields (split, class, whether the patient is known) for each.
+    """
 
     def __init__(
         self,
@@ -253,7 +261,7 @@ class _WriteShard(beam.DoFn):
         self._workspace = workspace
         self._folders = folders
 
-    def process(self, shard: int) -> Iterator[tuple[str, str]]:
+    def process(self, shard: int) -> Iterator[tuple[str, str, bool]]:
         paths = {split: self._path(split, shard) for split in features.SPLITS}
         with (
             intermediate.Written(paths[features.TRAIN_SPLIT], "GZIP") as train,
@@ -265,15 +273,16 @@ class _WriteShard(beam.DoFn):
                 example = tf.train.Example.FromString(serialized)
                 if records.text(example, features.FILENAME) in self._left_out:
                     continue
-                split = self._split(example)
+                patient = records.text(example, features.PATIENT)
+                split = self._split(example, patient)
                 files[split].write(serialized)
-                yield split, features.CLASSES[records.label(example)]
+                yield split, features.CLASSES[records.label(example)], bool(patient)
 
-    def _split(self, example: tf.train.Example) -> str:
-        patient = records.text(example, features.PATIENT)
+    def _split(self, example: tf.train.Example, patient: str) -> str:
         key = split_key(patient, records.text(example, features.DIGEST))
-        key = self._same_split.get(key, key)
-        split = self._assignment(key)
+        # A table has to name every image, not only those that others follow.
+        named = self._assignment(key) is not None
+        split = self._assignment(self._same_split.get(key, key)) if named else None
         if split is None:
             name = records.text(example, features.FILENAME)
             raise InputError(
@@ -315,29 +324,7 @@ def _read_lines(workspace: str, name: str) -> Iterator[Any]:
                 yield json.loads(line)
 
 
-def _judge_inputs(
-    root: str, refusals: list[Refusal], accepted: int, settings: DataSettings
-) -> None:
-    """Stops the run over unknown labels and too many refused inputs.
-
-    Raises:
-        InputError: see `Executor.Do`.
-    """
-    unknown = Counter(
-        refusal.detail for refusal in refusals if refusal.reason == Reason.UNKNOWN_LABEL.value
-    )
-    require_known(unknown, settings)
-    bad = [refusal for refusal in refusals if Reason(refusal.reason).bad]
-    total = len(refusals) + accepted
-    if len(bad) > settings.max_bad_fraction * total:
-        raise InputError(
-            f"{len(bad)} of {total} inputs in {printable(root)} are unusable, more than "
-            f"data.max_bad_fraction = {settings.max_bad_fraction:g} allows:\n{listing(bad)}\n"
-            "Repair or remove them, or raise the limit with --set data.max_bad_fraction=SHARE"
-        )
-
-
-def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSettings) -> None:
+def _judge_splits(root: str, counts: Counter[tuple[str, str]]) -> None:
     """Stops the run if a class or a split came out empty.
 
     Raises:
@@ -349,14 +336,11 @@ def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSet
         per_class[name] += count
         per_split[split] += count
     require_every_class(per_class, root)
-    empty = [
-        split for split, share in settings.splits.items() if share > 0 and not per_split[split]
-    ]
+    empty = [split for split in features.SPLITS if not per_split[split]]
     # The optimizer must see every class, and a gate says nothing about one that it does not see.
-    tested = settings.splits[features.TEST_SPLIT] > 0
     missing = [
         f"the {split} split has no image of {name}"
-        for split in (features.TRAIN_SPLIT, *([features.TEST_SPLIT] if tested else []))
+        for split in (features.TRAIN_SPLIT, features.TEST_SPLIT)
         for name in features.CLASSES
         if not counts[split, name]
     ]
@@ -371,6 +355,7 @@ def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSet
 def _summary(
     plan: Plan,
     counts: Counter[tuple[str, str]],
+    without_patient: int,
     resolution: Resolution,
 ) -> dict[str, object]:
     return {
@@ -378,6 +363,7 @@ def _summary(
         "tables": list(plan.tables),
         "notes": list(plan.notes),
         "images": counts.total(),
+        "images_without_patient": without_patient,
         "splits": {
             split: {name: counts[split, name] for name in features.CLASSES}
             for split in features.SPLITS

@@ -13,19 +13,26 @@ from models.features import CLASSES
 class LabelMap:
     """Maps label texts to class indices; case, spaces, `_` and `-` do not matter."""
 
-    def __init__(self, aliases: Mapping[str, str]) -> None:
-        """Takes the aliases of `DataSettings.class_aliases`; the default ones are added."""
+    def __init__(self, aliases: Mapping[str, str], folders: bool) -> None:
+        """Makes the map.
+
+        Args:
+            aliases: `DataSettings.class_aliases`; the default ones are added.
+            folders: whether labels are paths of folders. Of what somebody wrote into a table,
+                no part is left out: `bacterial/viral` says that it is not clear.
+        """
+        self._folders = folders
         names = {**{name: name for name in CLASSES}, **DEFAULT_ALIASES, **aliases}
         self._indices = {_normal_form(alias): CLASSES.index(name) for alias, name in names.items()}
 
     def index(self, text: str) -> int | None:
         """Returns the class of `text` as an index into `CLASSES`, or None if unknown.
 
-        A path such as `train/pneumonia/bacteria` is tried whole, then without its first
-        folder, and so on: the innermost folders say what an image shows.
+        A path of folders such as `train/pneumonia/bacteria` is tried whole, then without its
+        first folder, and so on: the innermost folders say what an image shows.
         """
         parts = text.split("/")
-        for start in range(len(parts)):
+        for start in range(len(parts)) if self._folders else (0,):
             index = self._indices.get(_normal_form("/".join(parts[start:])))
             if index is not None:
                 return index

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, TiffImagePlugin
 
-from components.ingestion import dicom, jpeg
+from components.ingestion import dicom, exif, jpeg
 from components.ingestion.limits import check_content, check_size
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
 
-EXIF_ORIENTATION = 0x0112
 COLOUR_LIMIT = 24
 """Mean difference of the largest and smallest channel, above which it is no radiograph."""
+USED_BITS = 15
+"""Of 16; an image that was stretched to 16 may be dark enough for 15, but hardly for 14."""
+
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 
 _ARCHIVE_MAGIC = (
     b"PK\x03\x04",
@@ -124,19 +127,28 @@ def _from_pillow(image: Image.Image, data: bytes, settings: DataSettings) -> Rad
         raise RefusedError(
             Reason.MULTI_FRAME, f"{image.format} with several frames: split it into single images"
         )
-    rotated = image.getexif().get(EXIF_ORIENTATION, 1) not in (0, 1)
+    turn = exif.orientation(image)
+    # Pillow inverts those of 8 bits only.
+    negative = (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    )
     image.load()
     if image.format == "JPEG":
         # Pillow makes do with a broken structure. TensorFlow does not always, and one such
         # file would stop Transform.
         stripped = jpeg.without_metadata(data)
-        if image.mode == "L" and not rotated:
+        if image.mode == "L" and turn == exif.UPRIGHT:
             return Radiograph(np.asarray(image), stripped)
         _refuse_colour(image)
-        # The luma channel as it is stored, turned upright: what the serving graph decodes.
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        # The luma channel as it is stored: what the serving graph decodes.
+        stored = np.frombuffer(data, np.uint8)
+        pixels = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    elif image.mode.startswith("I;16"):
+        pixels = _upper_bits(np.asarray(image).astype(np.uint16), negative, settings)
     else:
-        pixels = _grey(ImageOps.exif_transpose(image))
+        pixels = _grey(image)
+    pixels = exif.upright(pixels, turn)
     return Radiograph(pixels, encode_png(pixels))
 
 
@@ -145,8 +157,6 @@ def _grey(image: Image.Image) -> np.ndarray:
         return np.asarray(image.convert("L"))
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel(0))
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
     if image.mode in ("RGB", "RGBA", "P", "PA"):
         # By way of RGBA, so that a palette's transparency is dropped and not filled in.
         colour = image if image.mode == "RGB" else image.convert("RGBA").convert("RGB")
@@ -155,6 +165,21 @@ def _grey(image: Image.Image) -> np.ndarray:
     raise RefusedError(
         Reason.UNSUPPORTED_PIXELS, f"{image.format} of mode {image.mode}: convert to 8-bit grey"
     )
+
+
+def _upper_bits(deep: np.ndarray, negative: bool, settings: DataSettings) -> np.ndarray:
+    """Reduces `deep` (uint16 [H, W]) to the upper 8 bits; `negative`: 0 means white.
+
+    Raises:
+        RefusedError: it uses so few bits that it would come out dark.
+    """
+    used = int(deep.max()).bit_length()
+    if used < USED_BITS and settings.min_grey_levels > 1:
+        raise RefusedError(
+            Reason.TOO_FEW_GREY_LEVELS, f"{used} of 16 bits are used: stretch it to 16 bits"
+        )
+    grey = (deep >> 8).astype(np.uint8)
+    return 255 - grey if negative else grey
 
 
 def _refuse_colour(image: Image.Image) -> None:

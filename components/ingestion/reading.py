@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from components.ingestion import archives, readers, sidecars, storage
 from components.ingestion.discovery import folder_label, is_candidate, member_reference
 from components.ingestion.labels import LabelMap
 from components.ingestion.names import printable
+from components.ingestion.patients import patient_in_name
 from components.ingestion.references import EVERY_MEMBER, Reference
 from components.ingestion.refusals import Reason, Refusal, RefusedError
 from components.ingestion.settings import DataSettings
@@ -62,7 +62,7 @@ class Reading:
         Images of one archive come together, archives after plain files; within these, the
         order is that of `order_key`, and for tar archives that of the archive.
         """
-        labels = LabelMap(self.settings.class_aliases)
+        labels = LabelMap(self.settings.class_aliases, folders=self.kind == "folder")
         unique: list[Reference] = []
         for item in _once_per_name(references, labels):
             if isinstance(item, Refusal):
@@ -168,8 +168,7 @@ class Reading:
     def _patient(self, reference: Reference, radiograph: readers.Radiograph) -> str:
         if reference.patient or radiograph.patient or not self.settings.patient_pattern:
             return reference.patient or radiograph.patient
-        found = re.search(self.settings.patient_pattern, reference.name)
-        return (found.group(1) or "") if found else ""
+        return patient_in_name(reference.name, self.settings.patient_pattern)
 
 
 def _once_per_name(

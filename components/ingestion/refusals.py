@@ -13,6 +13,7 @@ class Reason(str, Enum):
     MISSING_FILE = "missing_file"
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
+    UNREADABLE_FOLDER = "unreadable_folder"
     TOO_LARGE_FILE = "too_large_file"
     SPECIAL_FILE = "special_file"
     PATH_TRAVERSAL = "path_traversal"

@@ -3,6 +3,7 @@
 Nothing here imports TFX, Beam or TensorFlow: the configuration must validate at once.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -38,10 +39,11 @@ class DataSettings(Settings):
     """Ingestion: where labels come from, what is refused, how splits are made.
 
     Attributes:
-        splits: relative shares of train, eval and test; they need not add up to 100.
+        splits: relative shares of train, eval and test, all over 0; they need not add up to 100.
         split_salt: changes which patients fall into which split; also salts patient hashes.
         split_file: CSV of `key,split` that assigns the splits in place of the hash, for splits
-            that are given (see `components.ingestion.split_table`); empty hashes.
+            that are given (see `components.ingestion.split_table`); empty hashes. Copies of an
+            image that is given for the test come to it.
         label_source: `auto` takes a labelled CSV or JSONL if there is one, else folders.
         label_file: the table to use, relative to the data root, where several would fit.
         filename_column, label_column, patient_column, source_column: names in the table
@@ -59,8 +61,8 @@ class DataSettings(Settings):
         max_pixels: refuse larger images by their header, before decoding.
         max_file_bytes: refuse larger files and archive members.
         min_side: refuse images whose shorter side has fewer pixels.
-        min_grey_levels: refuse images with fewer distinct values (blank, or 12 bits stored
-            in a 16-bit file without a window, which would come out black).
+        min_grey_levels: refuse images with fewer distinct values (blank ones), and 16-bit
+            images that use few of their bits and would come out dark; 1 refuses neither.
     """
 
     splits: dict[str, float] = Field(
@@ -91,8 +93,8 @@ class DataSettings(Settings):
     def _three_shares(cls, value: dict[str, float]) -> dict[str, float]:
         if set(value) != set(SPLITS):
             raise ValueError(f"name exactly the splits {', '.join(SPLITS)}; received {value}")
-        if any(share < 0 for share in value.values()) or value[TRAIN_SPLIT] <= 0:
-            raise ValueError(f"shares must not be negative, and train needs some; received {value}")
+        if not all(0 < share < math.inf for share in value.values()):
+            raise ValueError(f"every split needs a share, a number over 0; received {value}")
         return {name: value[name] for name in SPLITS}
 
     @field_validator("class_aliases")

@@ -16,6 +16,9 @@ KEY, SPLIT = "key", "split"
 class Assignment:
     """From a key (`components.ingestion.splits.split_key`) to its split.
 
+    Attributes:
+        given: whether a table decides.
+
     Raises:
         InputError: what `read_split_table` refuses.
     """
@@ -23,6 +26,10 @@ class Assignment:
     def __init__(self, settings: DataSettings) -> None:
         self._shares, self._salt = settings.splits, settings.split_salt
         self._given = read_split_table(settings.split_file) if settings.split_file else None
+
+    @property
+    def given(self) -> bool:
+        return self._given is not None
 
     def __call__(self, key: str) -> str | None:
         """Returns the split of `key`; None if a table is given and does not name it."""
@@ -43,7 +50,8 @@ def read_split_table(path: str) -> dict[str, str]:
     if not fileio.exists(path):
         raise InputError(f"data.split_file: {path} does not exist")
     with fileio.open(path, "r") as file:
-        rows = list(csv.DictReader(io.StringIO(file.read())))
+        text = file.read().removeprefix("\ufeff")  # as spreadsheets mark UTF-8
+    rows = list(csv.DictReader(io.StringIO(text)))
     if not rows or not {KEY, SPLIT} <= rows[0].keys():
         raise InputError(f"{path} must be a CSV with the columns {KEY},{SPLIT}, and not empty")
     table: dict[str, str] = {}

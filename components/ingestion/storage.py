@@ -46,7 +46,8 @@ def join(folder: str, name: str) -> str:
 def walk(root: str) -> Iterator[File]:
     """Yields every file below `root`, in no particular order, holding one folder at a time.
 
-    Links that leave the root, linked folders, devices and pipes come with a `problem`.
+    Links that leave the root, linked or unreadable folders, devices and pipes come with a
+    `problem`.
 
     Raises:
         InputError: `root` is not a folder.
@@ -67,7 +68,7 @@ def _walk_local(root: str, real_root: str) -> Iterator[File]:
         try:
             entries = os.scandir(os.path.join(root, folder))
         except OSError as error:
-            problem = RefusedError(Reason.UNREADABLE, error.strerror or str(error))
+            problem = RefusedError(Reason.UNREADABLE_FOLDER, error.strerror or str(error))
             yield File(os.path.join(root, folder), folder or ".", 0, 0, problem)
             continue
         with entries:
@@ -92,10 +93,10 @@ def _local_file(entry: os.DirEntry[str], name: str, real_root: str) -> File:
 def _problem_of(
     path: str, status: os.stat_result, real_root: str, linked: bool
 ) -> RefusedError | None:
+    if stat.S_ISDIR(status.st_mode):  # wherever it leads: not one image is lost with it, but many
+        return RefusedError(Reason.SYMLINKED_FOLDER, "a link to a folder: copy the folder instead")
     if linked and not _inside(os.path.realpath(path), real_root):
         return RefusedError(Reason.SYMLINK_OUTSIDE, "a link that leaves the data folder")
-    if stat.S_ISDIR(status.st_mode):
-        return RefusedError(Reason.SYMLINKED_FOLDER, "a link to a folder: copy the folder instead")
     if not stat.S_ISREG(status.st_mode):
         return RefusedError(Reason.SPECIAL_FILE, "a device, pipe or socket, not a file")
     return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from components.ingestion import storage
+from components.ingestion.fields import field_text
 from components.ingestion.names import printable
 from components.ingestion.refusals import RefusedError
 from components.ingestion.settings import DataSettings
@@ -53,17 +54,16 @@ def rows(path: str, root: str, settings: DataSettings) -> Iterator[Row]:
             yield Row(
                 filename=_field(record, settings.filename_column, path, line),
                 label=_field(record, settings.label_column, path, line),
-                patient=str(record.get(settings.patient_column.casefold()) or "").strip(),
-                source=str(record.get(settings.source_column.casefold()) or "").strip(),
+                patient=field_text(record.get(settings.patient_column.casefold())),
+                source=field_text(record.get(settings.source_column.casefold())),
                 line=line,
             )
 
 
 def _field(record: Mapping[str, Any], column: str, path: str, line: int) -> str:
-    value = record.get(column.casefold())
-    if value is None:
+    if column.casefold() not in record:
         raise InputError(f"{printable(path)}, line {line}: no {column!r}")
-    return str(value).strip()
+    return field_text(record[column.casefold()])
 
 
 @contextmanager
@@ -110,8 +110,8 @@ def _csv_lines(file: TextIO, path: str) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         for fields in table.lines:
             line = table.lines.line_num + 1  # the header was read before
-            if not fields:
-                continue
+            if not any(field.strip() for field in fields):
+                continue  # spreadsheets save the empty rows below a table too
             if len(fields) != len(table.columns):
                 raise InputError(
                     f"{printable(path)}, line {line}: {len(fields)} fields, but the header has "

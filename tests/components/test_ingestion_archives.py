@@ -140,6 +140,64 @@ def test_a_tar_bomb_is_refused_before_it_is_unpacked(tmp_path):
     assert refusals == {"bomb.tar.gz": Reason.ARCHIVE_BOMB}
 
 
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
+)
+def test_a_name_that_is_a_bomb_is_not_read(tmp_path, kind):
+    import gzip
+    import tracemalloc
+
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, 50 * 1024 * 1024
+    path = tmp_path / "bomb.tar.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(header.size))
+        file.write(tarfile.TarInfo("normal/a.png").tobuf() + bytes(1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError, match="a name or header of 52428800 bytes") as refused:
+            list(archives.read_tar(str(path), str(tmp_path), 10, lambda _: True))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.reason == Reason.ARCHIVE_BOMB
+    assert peak < 10_000_000
+
+
+def test_a_map_of_holes_is_not_read(tmp_path):
+    """GNU tar's two ways to store sparse files; both maps end where they say that they do."""
+    old = tarfile.TarInfo("normal/a.png")
+    old.type = tarfile.GNUTYPE_SPARSE
+    (tmp_path / "old.tar").write_bytes(old.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    new = tarfile.TarInfo("normal/a.png")
+    new.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    new.size = 512
+    with tarfile.open(tmp_path / "new.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(new, io.BytesIO(b"0\n".ljust(512, b"\0")))
+    _, refusals = read_all(tmp_path)
+    assert refusals == {"old.tar": Reason.SPECIAL_FILE, "new.tar": Reason.SPECIAL_FILE}
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_in_a_tar_are_read(tmp_path, form):
+    name = f"normal/{'é' * 150}.png"
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+        info = tarfile.TarInfo(name)
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"abc"))
+    members = archives.read_tar(str(tmp_path / "a.tar"), str(tmp_path), 10, lambda _: True)
+    assert list(members) == [(name, b"abc")]
+
+
+def test_a_tar_of_nothing_but_headers_is_refused(tmp_path):
+    """Each is read inside of the one before."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
+    (tmp_path / "a.tar").write_bytes((header.tobuf(tarfile.GNU_FORMAT) + bytes(512)) * 2000)
+    _, refusals = read_all(tmp_path)
+    assert refusals == {"a.tar": Reason.DAMAGED_ARCHIVE}
+
+
 def test_a_large_member_is_refused_alone(tmp_path, xray, encode):
     noise = encode(xray(0, 200, 200))
     small = encode(xray(1, 40, 40))

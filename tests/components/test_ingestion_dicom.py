@@ -1,5 +1,6 @@
 """DICOM against the standard's formulas, pydicom's own sample files, and hostile headers."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def make(pixels: np.ndarray, **header: object) -> bytes:
     dataset.PixelRepresentation = int(pixels.dtype == np.int16)
     dataset.PixelData = pixels.tobytes()
     for key, value in {**SECRETS, **header}.items():
-        if key == "TransferSyntaxUID":
-            dataset.file_meta.TransferSyntaxUID = value
+        if key in ("TransferSyntaxUID", "FileMetaInformationVersion"):
+            setattr(dataset.file_meta, key, value)
         else:
             setattr(dataset, key, value)
     buffer = io.BytesIO()
@@ -169,6 +170,9 @@ def test_the_label_tag(deep):
     settings = DataSettings(dicom_label_tag="ImageComments")
     assert read(make(deep, ImageComments="COVID-19"), settings).label == "COVID-19"
     assert read(make(deep), settings).label == ""
+    number = DataSettings(dicom_label_tag="SeriesNumber")
+    assert read(make(deep, SeriesNumber=0), number).label == "0"
+    assert read(make(deep, SeriesNumber=None), number).label == ""
 
 
 def refused(data: bytes) -> RefusedError:
@@ -197,6 +201,29 @@ def test_refused_without_pixels():
 def test_refused_deflated(deep):
     data = make(deep, TransferSyntaxUID=DeflatedExplicitVRLittleEndian)
     assert refused(data).reason == Reason.DICOM_UNSUPPORTED
+
+
+def test_refused_deflated_behind_a_long_header(deep):
+    data = make(
+        deep,
+        TransferSyntaxUID=DeflatedExplicitVRLittleEndian,
+        FileMetaInformationVersion=bytes(5000),
+    )
+    assert refused(data).reason == Reason.DICOM_UNSUPPORTED
+
+
+def test_refused_jpeg_ls_of_another_size():
+    """Pillow cannot open it, and the decoder allocates what its frame header says."""
+    data = Path(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm"))).read_bytes()
+    start = data.index(b"\xff\xf7") + 5
+    assert data[start : start + 4] == bytes([0, 64, 0, 64])
+    error = refused(data[:start] + struct.pack(">HH", 3000, 2000) + data[start + 4 :])
+    assert error.reason == Reason.DAMAGED_DICOM
+    assert "64 x 64 pixels by its header, but the picture inside has 2000 x 3000" in error.detail
+
+
+def test_refused_a_strip(deep):
+    assert refused(make(deep, Rows=40, Columns=20_001)).reason == Reason.TOO_MANY_PIXELS
 
 
 def test_refused_truncated():

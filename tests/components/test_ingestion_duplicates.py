@@ -209,6 +209,27 @@ def test_copies_are_dropped_and_their_patients_stay_together(images):
     assert result.summary["groups_across_splits"]
 
 
+@pytest.mark.parametrize(
+    ("given", "representative", "moved"),
+    [
+        ({"patient-1": "train", "patient-2": "train", "patient-3": "test"}, "patient-3", "ab"),
+        ({"patient-1": "train", "patient-2": "eval", "patient-3": "train"}, "patient-2", "ac"),
+        ({"patient-1": "test", "patient-2": "eval", "patient-3": "test"}, "patient-1", "b"),
+        ({"patient-2": "train", "patient-3": "eval"}, "patient-3", "b"),
+    ],
+)
+def test_copies_follow_the_image_that_was_given_for_the_test(images, given, representative, moved):
+    from components.ingestion.duplicates import resolve
+
+    given = {**given, "patient-4": "train", "patient-5": "train"}
+    result = resolve(find(images), given.get, deduplicate=True, given=True)
+    linked_keys = {f"patient-{number}" for number in (1, 2, 3)}
+    followers = {key: other for key, other in result.same_split.items() if key in linked_keys}
+    assert followers == dict.fromkeys(linked_keys - {representative}, representative)
+    assert result.summary["moved_from_given_split"] == len(moved)
+    assert result.summary["moved_images"] == list(moved)
+
+
 def test_deduplication_can_be_left_to_the_reader_of_the_report(images):
     from components.ingestion.duplicates import resolve
 

@@ -109,6 +109,7 @@ def test_every_image_is_in_one_split_with_every_feature(class_folders, ingest):
         dict.fromkeys(CLASSES, 10)
     )
     assert all(len(read_split(examples, split)) for split in SPLITS)
+    assert summary(quarantine)["images_without_patient"] == 40
 
 
 def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(
@@ -153,8 +154,10 @@ def test_no_patient_and_no_copy_is_on_two_sides(tmp_path, xray, encode, ingest):
     (root / "train" / "conflict.png").write_bytes(encode(xray(9), compress_level=1))
     lines.append(f"conflict.png,{CLASSES[(9 // 2 + 1) % 4]},s,b")
     (root / "train.csv").write_text("\n".join(lines))
-    # The two that contradict each other are more than 1% of so few.
-    examples, quarantine = ingest(root, DataSettings(max_bad_fraction=0.05))
+    # The two that contradict each other are more than 1% of so few. The default salt puts none
+    # of the 15 viral patients into the test split.
+    salt = "copies"
+    examples, quarantine = ingest(root, DataSettings(max_bad_fraction=0.05, split_salt=salt))
     sides: dict[bytes, set[str]] = {}
     images: dict[str, str] = {}
     for split in SPLITS:
@@ -173,7 +176,9 @@ def test_no_patient_and_no_copy_is_on_two_sides(tmp_path, xray, encode, ingest):
     assert duplicates["exact_groups"] == 2
     assert duplicates["near_groups"] == 12
     assert duplicates["groups_across_splits"] > 0
-    raw, _ = ingest(root, DataSettings(deduplicate=False))
+    assert "moved_from_given_split" not in duplicates
+    assert summary(quarantine)["images_without_patient"] == 0
+    raw, _ = ingest(root, DataSettings(deduplicate=False, split_salt=salt))
     assert len(read_all(raw)) == len(lines) - 1
 
 
@@ -247,6 +252,24 @@ def test_the_limit_itself_is_allowed(class_folders, ingest):
     ingest(root, DataSettings(max_bad_fraction=1 / 41))
     with pytest.raises(InputError, match="1 of 41"):
         ingest(root, DataSettings(max_bad_fraction=0.99 / 41))
+
+
+def test_a_lost_archive_stops_the_run(class_folders, ingest, xray, encode):
+    """One input of 41, which would pass under the limit: it held half of the images."""
+    import io
+    import tarfile
+
+    root = class_folders(10)
+    path = root / "covid" / "more.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for seed in range(40):
+            data = encode(xray(5000 + seed))
+            info = tarfile.TarInfo(f"{seed}.png")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    with pytest.raises(InputError, match=r"(?s)whole archives .*covid/more\.tar\.gz: damaged"):
+        ingest(root, DataSettings(max_bad_fraction=0.5))
 
 
 def test_unknown_labels_inside_archives_stop_the_run(class_folders, ingest, xray, encode):
@@ -344,12 +367,13 @@ def test_images_decode_to_the_digest(class_folders, ingest):
 
 def test_given_splits_go_over_the_hash(ingest, sample_folder: Path, tmp_path: Path) -> None:
     with (sample_folder / "train.csv").open() as file:
-        patients = sorted({row["patient_id"] for row in csv.DictReader(file)})
+        # In turns within a class, so that each of the three COVID patients is in another split.
+        patients = sorted({(row["label"], row["patient_id"]) for row in csv.DictReader(file)})
     from components.ingestion.splits import patient_hash
 
     wanted = {
         patient_hash(patient, SETTINGS.split_salt): SPLITS[number % 3]
-        for number, patient in enumerate(patients)
+        for number, (_, patient) in enumerate(patients)
     }
     table = tmp_path / "splits.csv"
     table.write_text("key,split\n" + "".join(f"{key},{split}\n" for key, split in wanted.items()))
@@ -375,3 +399,39 @@ def test_given_splits_go_over_the_hash(ingest, sample_folder: Path, tmp_path: Pa
     table.write_text("key,split\nsomebody,train\n")
     with pytest.raises(InputError, match="names no split for"):
         ingest(sample_folder, settings)
+
+
+def test_what_is_given_for_the_test_stays_there(class_folders, ingest, xray, encode, tmp_path):
+    """Near copies of training images in somebody's test set; the table is as Excel saves it."""
+    from components.ingestion.readers import read
+
+    root = class_folders(7)
+    given = {
+        f"{name}/{index:03d}.jpeg": SPLITS[index % 3] for name in CLASSES for index in range(7)
+    }
+    copies = {f"{name}/near{index}.jpeg": (name, index) for name in CLASSES for index in (0, 3)}
+    for copy, (name, index) in copies.items():
+        picture = encode(xray(1000 * CLASSES.index(name) + index), "JPEG", quality=60)
+        (root / copy).write_bytes(picture)
+        given[copy] = "test"
+    keys = {name: read((root / name).read_bytes(), SETTINGS).digest for name in given}
+    table = tmp_path / "splits.csv"
+    lines = "".join(f"{keys[name]},{split}\n" for name, split in given.items())
+    table.write_text(f"key,split\n{lines}", encoding="utf-8-sig")
+    examples, quarantine = ingest(root, DataSettings(split_file=str(table)))
+    found = {
+        row[features.FILENAME].decode(): split
+        for split in SPLITS
+        for row in read_split(examples, split)
+    }
+    moved = {name: "test" for name in found if name.endswith(("000.jpeg", "003.jpeg"))}
+    assert found == {**given, **moved}
+    duplicates = summary(quarantine)["duplicates"]
+    assert duplicates["moved_from_given_split"] == len(moved) == 8
+    assert duplicates["moved_images"] == sorted(moved)
+
+    # A copy has to be named too, though it would follow another image.
+    named = lines.replace(f"{keys['covid/near0.jpeg']},test\n", "")
+    table.write_text(f"key,split\n{named}")
+    with pytest.raises(InputError, match=r"names no split for covid/near0\.jpeg"):
+        ingest(root, DataSettings(split_file=str(table)))

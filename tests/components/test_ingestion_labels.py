@@ -59,17 +59,35 @@ def found(root: Path, settings: DataSettings = SETTINGS) -> dict[str, str]:
     ],
 )
 def test_aliases(text, name):
-    assert LabelMap({}).index(text) == CLASSES.index(name)
+    assert LabelMap({}, folders=True).index(text) == CLASSES.index(name)
 
 
 @pytest.mark.parametrize("text", ["", "pneumonia", "tuberculosis", "covid/other", "0"])
 def test_what_is_not_one_of_the_classes_is_not_guessed(text):
-    assert LabelMap({}).index(text) is None
+    assert LabelMap({}, folders=True).index(text) is None
 
 
 def test_aliases_of_the_configuration_come_first():
-    labels = LabelMap({"healthy": "viral", "J12.1": "viral"})
+    labels = LabelMap({"healthy": "viral", "J12.1": "viral"}, folders=False)
     assert labels.index("Healthy") == labels.index("j12.1") == CLASSES.index("viral")
+
+
+@pytest.mark.parametrize("text", ["bacterial/viral", "covid/normal", "not/normal"])
+def test_a_slash_in_a_table_is_no_folder(tmp_path, xray, encode, text):
+    touch(tmp_path, *(f"{name}.png" for name in CLASSES))
+    (tmp_path / "a.png").write_bytes(encode(xray()))
+    write_table(tmp_path, HEADER + FOUR + f"a.png,{text}\n")
+    with pytest.raises(InputError, match=f"1  {text}"):
+        preflight(str(tmp_path), SETTINGS)
+    write_table(tmp_path, HEADER + f"a.png,{text}\n")
+    (refusal,) = read_one(tmp_path, SETTINGS)
+    assert (refusal.reason, refusal.detail) == (Reason.UNKNOWN_LABEL, text)
+
+
+def test_aliases_with_a_slash_match_in_a_table():
+    labels = LabelMap({"a/b": "covid"}, folders=False)
+    assert labels.index("Pneumonia/Virus") == CLASSES.index("viral")
+    assert labels.index("A/B") == CLASSES.index("covid")
 
 
 def test_a_folder_for_each_class(tmp_path):
@@ -167,6 +185,11 @@ def test_broken_jsonl(tmp_path, line, message):
         preflight(str(tmp_path), SETTINGS)
 
 
+def test_rows_without_anything_are_skipped(tmp_path):
+    write_table(tmp_path, HEADER + "a.png,normal\n,\n , \n,,\n")
+    assert found(tmp_path) == {"a.png": "normal"}
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..\\secret.png", "C:\\x.png"])
 def test_rows_that_leave_the_folder_are_refused(tmp_path, name):
     root = tmp_path / "data"
@@ -181,6 +204,11 @@ def test_rows_that_leave_the_folder_are_refused(tmp_path, name):
 
 def test_a_row_without_a_label(tmp_path):
     write_table(tmp_path, HEADER + "a.png,\n")
+    assert found(tmp_path) == {"a.png": "!no_label"}
+
+
+def test_a_label_that_is_null(tmp_path):
+    write_table(tmp_path, '{"filename": "a.png", "label": null}\n', "labels.jsonl")
     assert found(tmp_path) == {"a.png": "!no_label"}
 
 
@@ -246,6 +274,48 @@ def test_sidecars(tmp_path, xray, encode):
     }
 
 
+def test_which_sidecar_is_read(tmp_path, xray, encode):
+    """The suffix is that of the file, not what comes after any dot before it."""
+    settings = DataSettings(label_source="sidecar")
+    folder = tmp_path / "export.v2"
+    folder.mkdir()
+    for number, (name, sidecar) in enumerate(
+        [
+            ("IM0001", "IM0001.json"),
+            ("1.2.840.1", "1.2.840.1.json"),
+            ("a.png", "a.png.json"),
+            ("b.png", "b.json"),
+        ]
+    ):
+        (folder / name).write_bytes(encode(xray(number)))
+        (folder / sidecar).write_text('{"label": "covid"}')
+    (folder / "lost").write_bytes(encode(xray(9)))
+    items = {getattr(item, "name", ""): item for item in read_one(tmp_path, settings)}
+    refusal = items.pop("")
+    assert sorted(items) == [
+        f"export.v2/{name}" for name in ("1.2.840.1", "IM0001", "a.png", "b.png")
+    ]
+    assert refusal.path == "export.v2/lost"
+    assert refusal.detail == "sidecar lost.json: no such file"
+
+
+def test_the_patient_of_number_zero_is_one(tmp_path, xray, encode):
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(encode(xray(number)))
+    line = '{{"filename": "{}.png", "label": "normal", "patient_id": 0}}\n'
+    write_table(tmp_path, line.format(0) + line.format(1), "labels.jsonl")
+    first, second = read_one(tmp_path, SETTINGS)
+    assert isinstance(first, Image)
+    assert first.patient == second.patient != ""
+    (tmp_path / "0.json").write_text('{"label": "normal", "patient_id": 0}')
+    (beside,) = (
+        item
+        for item in read_one(tmp_path, DataSettings(label_source="sidecar"))
+        if isinstance(item, Image)
+    )
+    assert beside.patient == first.patient
+
+
 def test_the_dicom_tag_as_label(tmp_path):
     from pydicom import dcmread
     from pydicom.data import get_testdata_file
@@ -270,6 +340,20 @@ def test_patients_from_file_names(tmp_path, xray, encode):
     patients = {item.name: item.patient for item in read_one(tmp_path, settings)}
     assert patients["viral/person7_virus_1.png"] == patients["viral/person7_virus_2.png"]
     assert len(set(patients.values())) == 2
+
+
+def test_the_pattern_of_patients_is_for_the_name_of_the_file(tmp_path, xray, encode):
+    touch(tmp_path, *(f"{name}/p7_{name}.png" for name in CLASSES))
+    for name in CLASSES:
+        (tmp_path / name / f"p7_{name}.png").write_bytes(encode(xray()))
+    anchored = DataSettings(patient_pattern="^(p[0-9]+)_")
+    assert len({item.patient for item in read_one(tmp_path, anchored)} - {""}) == 1
+    assert preflight(str(tmp_path), anchored).notes == ()
+    folders = DataSettings(patient_pattern="^(covid|normal)/")
+    assert {item.patient for item in read_one(tmp_path, folders)} == {""}
+    (note,) = preflight(str(tmp_path), folders).notes
+    assert "finds no patient in any file name" in note
+    assert "p7_" in note
 
 
 def test_an_empty_folder(tmp_path):

@@ -1,5 +1,6 @@
 """Every format against OpenCV, the serving graph's decoder, and a list of hostile bytes."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from components.ingestion.readers import EXIF_ORIENTATION, read
+from components.ingestion import exif
+from components.ingestion.readers import read
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
 
@@ -78,6 +82,33 @@ def test_sixteen_bits_keep_the_upper_eight(xray, encode):
         np.testing.assert_array_equal(read(encode(deep, name), SETTINGS).pixels, xray())
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_negative_tiff_is_inverted(xray, encode, bits):
+    """PhotometricInterpretation 0 (TIFF 6.0, section 8): 0 is imaged as white."""
+    stored = xray() if bits == 8 else xray().astype(np.uint16) * 257
+    data = encode(stored, "TIFF")
+    tag = data.index(struct.pack("<HHI", 262, 3, 1)) + 8
+    negative = data[:tag] + struct.pack("<H", 0) + data[tag + 2 :]
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, xray())
+    np.testing.assert_array_equal(read(negative, SETTINGS).pixels, 255 - xray())
+
+
+@pytest.mark.parametrize("bits", [12, 13, 14])
+def test_fewer_bits_stored_in_sixteen_are_named(xray, encode, bits):
+    deep = (xray().astype(np.uint16) << 8) >> (16 - bits)
+    for name in ("PNG", "TIFF"):
+        with pytest.raises(RefusedError, match=f"{bits} of 16 bits are used") as refused:
+            read(encode(deep, name), SETTINGS)
+        assert refused.value.reason == Reason.TOO_FEW_GREY_LEVELS
+    anything = DataSettings(min_grey_levels=1)
+    np.testing.assert_array_equal(read(encode(deep), anything).pixels, deep >> 8)
+
+
+def test_a_dark_image_of_sixteen_bits_is_taken(xray, encode):
+    dark = xray().astype(np.uint16) * 128
+    np.testing.assert_array_equal(read(encode(dark), SETTINGS).pixels, xray() // 2)
+
+
 def test_transparency_is_dropped(xray, encode):
     grey = Image.fromarray(xray())
     alpha = Image.fromarray(xray(5))
@@ -95,18 +126,101 @@ def test_a_palette_becomes_grey(xray, encode):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_exif_orientation_is_applied(xray, encode, name, orientation):
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = orientation
-    data = encode(xray(), name, exif=exif)
-    upright = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    from PIL import ImageOps
+
+    tags = Image.Exif()
+    tags[exif.ORIENTATION] = orientation
+    options = {"lossless": True} if name == "WEBP" else {}
+    data = encode(xray(), name, exif=tags, **options)
     radiograph = read(data, SETTINGS)
     if name == "JPEG":
-        np.testing.assert_array_equal(radiograph.pixels, upright)
+        upright = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    else:
+        plain = Image.fromarray(xray())
+        plain.getexif()[exif.ORIENTATION] = orientation
+        upright = np.asarray(ImageOps.exif_transpose(plain))
+    np.testing.assert_array_equal(radiograph.pixels, upright)
     assert radiograph.pixels.shape == ((64, 80) if orientation <= 4 else (80, 64))
     kept = radiograph.encoded.startswith(b"\xff\xd8")
     assert kept == (name == "JPEG" and orientation == 1)
+
+
+def exif_block(kind: int, count: int, value: bytes, order: str = "<") -> bytes:
+    """A TIFF structure of two tags: the orientation, and a date of a type that dates have not."""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    orientation = struct.pack(f"{order}HHI", exif.ORIENTATION, kind, count) + value.ljust(4, b"\0")
+    date = struct.pack(f"{order}HHII", 0x0132, 5, 1, 8)  # a fraction, with the header for value
+    return head + struct.pack(f"{order}IH", 8, 2) + orientation + date + bytes(4)
+
+
+def with_exif(png: bytes, block: bytes) -> bytes:
+    end = len(PNG_MAGIC) + 25
+    return png[:end] + png_chunk(b"eXIf", block) + png[end:]
+
+
+TURNED = struct.pack("<H", 6)
+ODD_EXIF = {
+    "other tags of wrong types": exif_block(3, 1, TURNED),
+    "big endian": exif_block(3, 1, struct.pack(">H", 6), ">"),
+    "orientation of four bytes": exif_block(4, 1, TURNED),
+    "big endian of four bytes": exif_block(4, 1, struct.pack(">I", 6), ">"),
+    "orientation as text": exif_block(2, 2, b"6\0"),
+    "orientation as fraction": exif_block(5, 1, struct.pack("<I", 8)),
+    "no such orientation": exif_block(3, 1, struct.pack("<H", 9)),
+    "no room for a tag": exif_block(3, 1, TURNED)[:10],
+    "nothing": b"",
+    "no TIFF structure": b"\xff" * 40,
+}
+
+
+@pytest.mark.parametrize("kind", ODD_EXIF)
+def test_odd_exif_turns_a_png_as_the_serving_graph_does(xray, encode, kind):
+    from models import image_ops
+
+    data = with_exif(encode(xray()), ODD_EXIF[kind])
+    served = image_ops.decode(data).numpy()[..., 0]
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, served)
+
+
+@pytest.mark.parametrize("kind", ODD_EXIF)
+def test_odd_exif_turns_a_jpeg_as_the_serving_graph_does(xray, encode, kind):
+    from models import image_ops
+
+    block = b"Exif\0\0" + ODD_EXIF[kind]
+    jpeg = encode(xray(), "JPEG")
+    data = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+    served = image_ops.decode(data).numpy()[..., 0]
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, served)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+def test_an_orientation_in_xmp_turns_nothing_as_in_the_serving_graph(xray, encode, name):
+    from PIL.PngImagePlugin import PngInfo
+
+    from models import image_ops
+
+    packet = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    notes = PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", packet)
+    options = {"pnginfo": notes} if name == "PNG" else {"xmp": packet.encode()}
+    data = encode(xray(), name, **options)
+    served = image_ops.decode(data).numpy()[..., 0]
+    assert served.shape == (64, 80)
+    np.testing.assert_array_equal(read(data, SETTINGS).pixels, served)
+
+
+@settings(deadline=None, max_examples=50)  # time is not what is tested
+@given(st.binary(max_size=80), st.booleans(), st.integers(0, 9))
+def test_any_exif_means_what_it_means_to_the_serving_graph(noise, structured, value):
+    from models.exif import orientation
+
+    block = exif_block(3, 1, struct.pack("<H", value))[:40] + noise if structured else noise
+    # Zeros, because past its end the graph reads on in the file.
+    data = with_exif(png_header(64, 64), block + bytes(300))
+    with Image.open(io.BytesIO(data)) as image:
+        assert exif.orientation(image) == int(orientation(data))
 
 
 def with_jpeg_size(jpeg: bytes, height: int, width: int) -> bytes:
@@ -139,6 +253,7 @@ def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
         "billion_pixels": (png_header(40_000, 25_000), Reason.TOO_MANY_PIXELS),
         "header_bomb_png": (png_header(30_000, 30_000), Reason.TOO_MANY_PIXELS),
         "header_bomb_jpeg": (with_jpeg_size(jpeg, 30_000, 30_000), Reason.TOO_MANY_PIXELS),
+        "long_strip": (png_header(20_001, 40), Reason.TOO_MANY_PIXELS),
         "over_max_pixels": (png_header(8_000, 8_000), Reason.TOO_MANY_PIXELS),
         "zero_width": (png_header(0, 64), Reason.DAMAGED_IMAGE),
         "thumbnail": (encode(xray(0, 20, 200), "PNG"), Reason.TOO_SMALL),
@@ -146,6 +261,10 @@ def hostile_files(xray, encode) -> dict[str, tuple[bytes, Reason]]:
         "blank": (encode(np.zeros((64, 64), np.uint8), "PNG"), Reason.TOO_FEW_GREY_LEVELS),
         "twelve_bits_in_sixteen": (
             encode(xray().astype(np.uint16) * 16, "PNG"),
+            Reason.TOO_FEW_GREY_LEVELS,
+        ),
+        "fourteen_bits_in_sixteen": (
+            encode(xray().astype(np.uint16) * 64, "PNG"),
             Reason.TOO_FEW_GREY_LEVELS,
         ),
         "black_and_white": (encode(xray() // 128 * 255, "PNG"), Reason.TOO_FEW_GREY_LEVELS),
@@ -188,12 +307,14 @@ HOSTILE = (
     "billion_pixels",
     "header_bomb_png",
     "header_bomb_jpeg",
+    "long_strip",
     "over_max_pixels",
     "zero_width",
     "thumbnail",
     "one_pixel",
     "blank",
     "twelve_bits_in_sixteen",
+    "fourteen_bits_in_sixteen",
     "black_and_white",
     "colour_photograph",
     "colour_photograph_png",

@@ -14,6 +14,11 @@ def test_a_table_is_read(tmp_path: Path) -> None:
     assert read_split_table(str(tmp_path / "splits.csv")) == {"a": "train", "b": "test"}
 
 
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "splits.csv").write_text("key,split\r\na,test\r\n", encoding="utf-8-sig")
+    assert read_split_table(str(tmp_path / "splits.csv")) == {"a": "test"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -42,3 +47,4 @@ def test_a_table_decides_in_place_of_the_hash(tmp_path: Path) -> None:
     given = Assignment(DataSettings(split_file=str(table)))
     assert {given(str(number)) for number in range(50)} == {"test"}
     assert given("somebody else") is None
+    assert (by_hash.given, given.given) == (False, True)

@@ -51,17 +51,15 @@ def test_an_unknown_patient_is_told_apart_by_content():
     assert split_key("patient", "digest") == "patient"
 
 
-def test_an_empty_split_stays_empty():
-    shares = {"train": 3.0, "eval": 1.0, "test": 0.0}
-    assert {assign(f"{index}", shares, "") for index in range(500)} == {"train", "eval"}
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("splits", {"train": 80, "test": 20}),
         ("splits", {"train": 0, "eval": 1, "test": 1}),
         ("splits", {"train": 2, "eval": -1, "test": 1}),
+        ("splits", {"train": 80, "eval": 20, "test": 0}),
+        ("splits", {"train": 80, "eval": 0, "test": 20}),
+        ("splits", {"train": 80, "eval": float("nan"), "test": 20}),
         ("class_aliases", {"tb": "tuberculosis"}),
         ("patient_pattern", "person[0-9]+"),
         ("patient_pattern", "(unclosed"),

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_links_are_followed_inside_the_root_only(tmp_path):
     (root / "nowhere.png").symlink_to(tmp_path / "nowhere.png")
     (root / "folder").symlink_to(root / "a")
     (root / "loop").symlink_to(root)
+    (root / "disk").symlink_to(tmp_path)
     assert problems(root) == {
         "a/image.png": None,
         "inside.png": None,
@@ -43,6 +45,7 @@ def test_links_are_followed_inside_the_root_only(tmp_path):
         "nowhere.png": Reason.MISSING_FILE,
         "folder": Reason.SYMLINKED_FOLDER,
         "loop": Reason.SYMLINKED_FOLDER,
+        "disk": Reason.SYMLINKED_FOLDER,
     }
 
 
@@ -131,7 +134,7 @@ def test_the_fingerprint_changes_with_any_file(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The local folder behind `coronettest://bucket`, which Beam takes for a remote one."""
     from apache_beam.io.filesystem import FileMetadata
     from apache_beam.io.localfilesystem import LocalFileSystem
@@ -167,7 +170,8 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def open(self, path, *arguments, **options):
             return super().open(self._local(path), *arguments, **options)
 
-    return local
+    yield local
+    del RemoteFileSystem  # Beam knows the class only as long as somebody holds it
 
 
 def test_a_remote_folder_is_walked_and_opened(bucket):
