@@ -20,7 +20,7 @@ from models.settings import (
     SvmSettings,
     TrainingSettings,
 )
-from models.tuner import PAPER_C, PAPER_EPSILON, search_space, tuner_fn
+from models.tuner import PAPER_C, PAPER_EPSILON, ClassifierTuner, search_space, tuner_fn
 
 
 def test_values_go_to_the_settings_that_they_name() -> None:
@@ -80,53 +80,46 @@ def transformed(tmp_path: Path) -> str:
     return file
 
 
-def test_the_svm_is_searched_over_the_papers_grid(tmp_path: Path, transformed: str) -> None:
+def _search_of_an_svm(folder: Path, examples: str) -> ClassifierTuner:
+    """Runs the whole search, with one epoch a trial."""
     settings = SvmSettings(
         preprocessing=PreprocessingSettings(size=8),
-        training=TrainingSettings(epochs=2, schedule="constant"),
+        training=TrainingSettings(epochs=1, schedule="constant"),
     )
     found = tuner_fn(
         FnArgs(
-            train_files=[transformed],
-            eval_files=[transformed],
-            working_dir=str(tmp_path / "tuner"),
+            train_files=[examples],
+            eval_files=[examples],
+            working_dir=str(folder / "tuner"),
             custom_config={"model": "svm", "settings": settings.model_dump_json(), "seed": 1},
         )
     )
     found.tuner.search(**found.fit_kwargs)
-    trials = list(found.tuner.oracle.trials.values())
+    return found.tuner
+
+
+def test_the_svm_is_searched_over_the_papers_grid(tmp_path: Path, transformed: str) -> None:
+    tuner = _search_of_an_svm(tmp_path, transformed)
+    trials = list(tuner.oracle.trials.values())
     tried = {(trial.hyperparameters["c"], trial.hyperparameters["epsilon"]) for trial in trials}
     assert tried == set(itertools.product(PAPER_C, PAPER_EPSILON))
-    best = found.tuner.oracle.get_best_trials(1)[0]
+    best = tuner.oracle.get_best_trials(1)[0]
     assert best.score == max(trial.score for trial in trials)
-    assert found.tuner.get_best_hyperparameters()[0].values == best.hyperparameters.values
+    assert tuner.get_best_hyperparameters()[0].values == best.hyperparameters.values
 
 
 def test_settings_that_diverge_do_not_end_the_search(
     tmp_path: Path, transformed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of three step sizes are absurd, and more than three trials in a row begin with them."""
-    settings = SvmSettings(
-        preprocessing=PreprocessingSettings(size=8),
-        training=TrainingSettings(epochs=1, schedule="constant"),
-    )
     monkeypatch.setattr("models.tuner.PAPER_EPSILON", (1e38, 1e37, 1e-4))
-    found = tuner_fn(
-        FnArgs(
-            train_files=[transformed],
-            eval_files=[transformed],
-            working_dir=str(tmp_path / "tuner"),
-            custom_config={"model": "svm", "settings": settings.model_dump_json(), "seed": 1},
-        )
-    )
-    found.tuner.search(**found.fit_kwargs)
+    tuner = _search_of_an_svm(tmp_path, transformed)
     scores = [
-        (trial.hyperparameters["epsilon"], trial.score)
-        for trial in found.tuner.oracle.trials.values()
+        (trial.hyperparameters["epsilon"], trial.score) for trial in tuner.oracle.trials.values()
     ]
     assert len(scores) == 9
     assert any(score == 0 for epsilon, score in scores if epsilon > 1)
-    assert found.tuner.get_best_hyperparameters()[0]["epsilon"] == 1e-4
+    assert tuner.get_best_hyperparameters()[0]["epsilon"] == 1e-4
 
 
 @pytest.mark.parametrize(
