@@ -63,12 +63,13 @@ class Classifier:
             raise EdgeError(f"threads must be at least 1, received {threads}")
         self.folder = edge_metadata.find_folder(path)
         self.metadata: Metadata = edge_metadata.read(self.folder)
-        self._preprocess = _Signature(
-            edge_metadata.check_file(self.folder, PREPROCESS_FILE, self.metadata), threads
-        )
-        self._model = _Signature(
-            edge_metadata.check_file(self.folder, MODEL_FILE, self.metadata), threads
-        )
+        files = [
+            edge_metadata.check_file(self.folder, name, self.metadata)
+            for name in (PREPROCESS_FILE, MODEL_FILE)
+        ]
+        for file in files:
+            edge_metadata.check_embedded(file, self.metadata)
+        self._preprocess, self._model = (_Signature(file, threads) for file in files)
         self._model.require((1, self.metadata.height, self.metadata.width, 1))
 
     @property

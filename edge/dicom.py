@@ -5,8 +5,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edge.errors import EdgeError
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
 def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
@@ -20,12 +23,16 @@ def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
 
     Raises:
         EdgeError: pydicom is not installed, or the file is damaged, holds no single
-            monochrome frame, or has more than `max_pixels` pixels.
+            monochrome frame, is deflated, or has more than `max_pixels` pixels.
     """
     try:
         import pydicom
     except ImportError as error:
         raise EdgeError(f"{name} is DICOM: install pydicom to read it") from error
+    if _DEFLATED in data:
+        # pydicom inflates the whole data set without a limit, and finds the transfer syntax
+        # behind whatever else is in the header.
+        raise EdgeError(f"{name} is deflated DICOM: save it in another transfer syntax")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about non-conforming values, of which many exist
@@ -52,16 +59,45 @@ def _check(dataset: Any, name: str, max_pixels: int) -> None:
             f"{name} has {dataset.Columns} x {dataset.Rows} pixels, over the limit of "
             f"{max_pixels:,}: scale it down"
         )
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        _check_codestream(dataset, name)
+
+
+def _check_codestream(dataset: Any, name: str) -> None:
+    """Refuses a JPEG or JPEG 2000 inside of another size than the header's.
+
+    Decoders take the memory that the picture inside asks for, which the limit does not see.
+    """
+    from pydicom.encaps import generate_frames
+
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+            width, height = image.size
+    except OSError:
+        return  # another compression
+    if (width, height) != (int(dataset.Columns), int(dataset.Rows)):
+        raise EdgeError(
+            f"{name} has {dataset.Columns} x {dataset.Rows} pixels by its header, but the "
+            f"picture inside has {width} x {height}: it is damaged"
+        )
 
 
 def _presentation(dataset: Any) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+    from pydicom.uid import RLELossless
 
+    if dataset.file_meta.TransferSyntaxUID == RLELossless:
+        # pylibjpeg-rle panics over damaged data, past `except Exception`.
+        dataset.pixel_array_options(decoding_plugin="pydicom")
     stored = dataset.pixel_array
     values = apply_modality_lut(stored, dataset)
     if dataset.get("VOILUTSequence"):
+        descriptor = dataset.VOILUTSequence[0].LUTDescriptor
+        low, high = 0.0, 2.0 ** descriptor[2] - 1
+        # pydicom 3.0 counts entries in the type of the output: 8 bits overflow at the 256th.
+        descriptor[2] = max(descriptor[2], 16)
         values = apply_voi(values, dataset)
-        low, high = 0.0, 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
     elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
         values = apply_windowing(values, dataset)
         low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)

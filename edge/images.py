@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edge.errors import EdgeError
 
@@ -28,6 +28,18 @@ _CHROMA_SIDE = 128  # chroma is a mean: a small copy gives it as well
 
 _LUMA_WEIGHTS = np.array([9798, 19235, 3735], np.int32)
 _LUMA_SHIFT = 15
+_LUMA_BLOCK = 1 << 18  # pixels at a time: their products take eight times the image's memory
+
+_ORIENTATION = 0x0112
+_TURNS: Final[dict[object, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -110,8 +122,8 @@ def _decode(data: bytes, name: str) -> Picture:
             colourfulness = _jpeg_colourfulness(data) if image.mode != "L" else 0.0
             image.draft("L", image.size)  # libjpeg's own luma, without a way through RGB
             grey = image if image.mode == "L" else image.convert("L")
-            return Picture(np.asarray(ImageOps.exif_transpose(grey)), colourfulness)
-        upright = ImageOps.exif_transpose(image)
+            return Picture(np.asarray(_upright(grey)), colourfulness)
+        upright = _upright(image)
         if upright.mode.startswith("I"):  # 16 bits, held in a wider integer
             return Picture((np.asarray(upright).astype(np.int64) >> 8).astype(np.uint8))
         if upright.mode in ("L", "LA"):
@@ -119,9 +131,34 @@ def _decode(data: bytes, name: str) -> Picture:
         if upright.mode == "1":
             return Picture(np.asarray(upright.convert("L")))
         rgb = np.asarray(upright.convert("RGB"))
+    return Picture(_luma(rgb), _colourfulness(rgb))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns `image` by its EXIF orientation, as the training graph does.
+
+    Pillow's `exif_transpose` also obeys XMP and text chunks, which the graph does not, and
+    writes the block anew, which fails on tags of a wrong type.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        turn = _TURNS.get(exif.get(_ORIENTATION))
+    except Exception:  # a damaged block may raise anything
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    """The luma of uint8 [H, W, 3], as uint8 [H, W]."""
+    height, width = rgb.shape[:2]
+    luma = np.empty((height, width), np.uint8)
     half = 1 << (_LUMA_SHIFT - 1)
-    luma = (rgb.astype(np.int32) @ _LUMA_WEIGHTS + half) >> _LUMA_SHIFT
-    return Picture(luma.astype(np.uint8), _colourfulness(rgb))
+    rows = max(1, _LUMA_BLOCK // width)
+    for top in range(0, height, rows):
+        block = rgb[top : top + rows].astype(np.int32)
+        luma[top : top + rows] = (block @ _LUMA_WEIGHTS + half) >> _LUMA_SHIFT
+    return luma
 
 
 def _jpeg_colourfulness(data: bytes) -> float:

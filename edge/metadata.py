@@ -5,6 +5,8 @@ The exporter writes both, the runtime and the page read them. This module is the
 
 import hashlib
 import json
+import math
+import mmap
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -111,7 +113,7 @@ def read(folder: Path) -> Metadata:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EdgeError(f"cannot read {path}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EdgeError(f"{path} is damaged: {error}; export the model again") from error
     return parse(loaded, str(path))
 
@@ -152,6 +154,12 @@ def _check_types(values: dict[str, Any], origin: str) -> None:
             raise EdgeError(f"{origin}: {name} is {values[name]!r}: export the model again")
     if not values["classes"] or min(values["height"], values["width"]) < 1:
         raise EdgeError(f"{origin} describes no classes or no pixels: export the model again")
+    if not all(isinstance(name, str) for name in values["classes"]):
+        raise EdgeError(f"{origin}: classes is {values['classes']!r}: export the model again")
+    if not 0 < values["distance_limit"] < math.inf:
+        raise EdgeError(
+            f"{origin}: distance_limit is {values['distance_limit']!r}: export the model again"
+        )
 
 
 def check_file(folder: Path, name: str, metadata: Metadata) -> Path:
@@ -184,22 +192,46 @@ def check_file(folder: Path, name: str, metadata: Metadata) -> Path:
     return path
 
 
-def read_embedded(path: Path) -> dict[str, Any]:
-    """Returns the metadata that the TFLite file at `path` carries itself.
+def check_embedded(path: Path, metadata: Metadata) -> None:
+    """Checks that the TFLite file at `path` does not contradict `metadata`.
+
+    Digests tie the files to `edge.json`; this ties it to them: a changed order of the
+    classes would give every answer the wrong name. The variant may differ, since a float
+    model may stand in for the int8 one. A file that says nothing contradicts nothing.
 
     Raises:
-        EdgeError: it carries none of ours.
+        EdgeError: the file says something else of itself, or is damaged.
+    """
+    embedded = read_embedded(path)
+    if embedded is None:
+        return
+    for name, value in json.loads(metadata.embedded_json).items():
+        if name != "variant" and embedded.get(name) != value:
+            raise EdgeError(
+                f"{path.with_name(FILE_NAME)} is not what {path.name} says of itself ({name} is "
+                f"{value!r}, not {embedded.get(name)!r}): copy the edge/ folder again"
+            )
+
+
+def read_embedded(path: Path) -> dict[str, Any] | None:
+    """Returns the metadata that the TFLite file at `path` carries itself; None if none of ours.
+
+    Raises:
+        EdgeError: it cannot be read, or is damaged.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise EdgeError(f"{path} is not a TFLite file")
-    model = schema.Model.GetRootAs(content)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == EMBEDDED_NAME.encode():
-            text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            embedded: dict[str, Any] = json.loads(text)
-            return embedded
-    raise EdgeError(f"{path} carries no {EMBEDDED_NAME!r} metadata: it is not one of ours")
+    try:
+        with path.open("rb") as file:  # mapped: of many megabytes, a few hundred bytes count
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        model = schema.Model.GetRootAs(content)
+        for index in range(model.MetadataLength()):
+            entry = model.Metadata(index)
+            if entry.Name() == EMBEDDED_NAME.encode():
+                embedded: dict[str, Any] = json.loads(
+                    model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+                )
+                return embedded
+    except Exception as error:  # a damaged table may raise anything
+        raise EdgeError(f"{path} is damaged ({error}): copy the edge/ folder again") from error
+    return None

@@ -1,11 +1,12 @@
 """`coronet predict`: many images, one line each as it is ready, one bad file stops nothing."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from edge import overlay, saliency
 from edge.classifier import Classifier, Prediction
@@ -20,7 +21,10 @@ _SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".dcm", ".dicom")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: a prediction, or why there is none."""
+    """What became of one file: a prediction, or why there is none.
+
+    With both, the image was classified but its overlay could not be written.
+    """
 
     path: Path
     prediction: Prediction | None = None
@@ -28,7 +32,7 @@ class Outcome:
     overlay: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns one line of `--json`: path, and either label and so on, or error."""
+        """Returns one line of `--json`: path, and label and so on, or error, or both."""
         if self.prediction is None:
             return {"path": str(self.path), "error": self.error}
         line: dict[str, Any] = {
@@ -41,14 +45,20 @@ class Outcome:
         }
         if self.overlay is not None:
             line["overlay"] = str(self.overlay)
+        if self.error:
+            line["error"] = self.error
         return line
 
 
 def expand(paths: Sequence[Path]) -> Iterator[Path]:
     """Yields the files, and in place of each folder the images inside it, sorted."""
     for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        if os.path.isdir(path):  # a path that cannot be looked at is none; reading it says why
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in _SUFFIXES and not file.is_dir()
+            )
         else:
             yield path
 
@@ -70,12 +80,18 @@ def outcomes(
         except EdgeError as error:
             yield Outcome(path, error=str(error))
             continue
-        written = None
-        if explain is not None:
-            lost = saliency.occlusion(classifier, prediction.model_image, prediction.label)
-            written = _overlay_name(explain, path, taken)
+        if explain is None:
+            yield Outcome(path, prediction)
+            continue
+        lost = saliency.occlusion(classifier, prediction.model_image, prediction.label)
+        written = _overlay_name(explain, path, taken)
+        try:
             overlay.draw(prediction.model_image, lost).save(written)
-        yield Outcome(path, prediction, overlay=written)
+        except OSError as error:
+            reason = error.strerror or error
+            yield Outcome(path, prediction, error=f"{path}: cannot write {written}: {reason}")
+        else:
+            yield Outcome(path, prediction, overlay=written)
 
 
 def predict(
@@ -88,8 +104,8 @@ def predict(
     """Predicts `images` and prints each answer as soon as it is there.
 
     Returns:
-        Exit status: `DONE`, `SOME_FAILED` if a file could not be read, `NOTHING_TO_DO` if
-        there was no image.
+        Exit status: `DONE`, `SOME_FAILED` if a file could not be read or an overlay not be
+        written, `NOTHING_TO_DO` if there was no image.
 
     Raises:
         EdgeError: `bundle` holds no usable model, or `explain` cannot be made.
@@ -100,21 +116,33 @@ def predict(
             explain.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EdgeError(f"cannot make the folder {explain}: {error.strerror}") from error
+    try:
+        return _report(classifier, outcomes(classifier, images, explain), as_json)
+    except BrokenPipeError:
+        # Whoever reads the lines, such as `head`, has enough. Python writes what it still
+        # holds when it ends, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _report(classifier: Classifier, answers: Iterator[Outcome], as_json: bool) -> int:
+    """Prints each of `answers` as it comes; returns the exit status."""
     seen = failed = 0
     if not as_json:
-        print(_heading(classifier))
-    for outcome in outcomes(classifier, images, explain):
+        _say(_heading(classifier), sys.stdout)
+    for outcome in answers:
         seen += 1
-        failed += outcome.prediction is None
+        failed += bool(outcome.error)
         if as_json:
-            print(json.dumps(outcome.to_dict()), flush=True)
-        elif outcome.prediction is None:
-            print(f"coronet: {_printable(outcome.error)}", file=sys.stderr, flush=True)
-        else:
-            print(_row(outcome.path, outcome.prediction, classifier.classes), flush=True)
-    print(classifier.metadata.disclaimer, file=sys.stderr if as_json else sys.stdout)
+            _say(json.dumps(outcome.to_dict()), sys.stdout)
+            continue
+        if outcome.prediction is not None:
+            _say(_row(outcome.path, outcome.prediction, classifier.classes), sys.stdout)
+        if outcome.error:
+            _say(f"coronet: {outcome.error}", sys.stderr)
+    _say(classifier.metadata.disclaimer, sys.stderr if as_json else sys.stdout)
     if not seen:
-        print("coronet: no image to predict: name image files, or folders of them", file=sys.stderr)
+        _say("coronet: no image to predict: name image files, or folders of them", sys.stderr)
         return NOTHING_TO_DO
     return SOME_FAILED if failed else DONE
 
@@ -135,7 +163,7 @@ def _heading(classifier: Classifier) -> str:
 
 
 def _row(path: Path, prediction: Prediction, classes: Sequence[str]) -> str:
-    name = _printable(str(path))
+    name = str(path)
     if not prediction.familiar:
         name += "  [not like the training X-rays: do not trust this]"
     cells = [f"{prediction.label:<10}"]
@@ -143,6 +171,12 @@ def _row(path: Path, prediction: Prediction, classes: Sequence[str]) -> str:
     return "  ".join([*cells, f"{prediction.unfamiliarity:>10.2f}", name])
 
 
-def _printable(text: str) -> str:
-    """Names of files may hold control characters, which a terminal must not obey."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+def _say(line: str, stream: TextIO) -> None:
+    """Prints a line at once, with "?" for what `stream` cannot show.
+
+    Names of files may hold control characters, which a terminal must not obey, and letters
+    that its encoding lacks.
+    """
+    shown = "".join(sign if sign.isprintable() else "?" for sign in line)
+    encoding = stream.encoding or "utf-8"
+    print(shown.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

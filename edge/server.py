@@ -10,9 +10,12 @@ import io
 import ipaddress
 import json
 import mimetypes
+import os
 import re
 import socket
+import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -35,6 +38,7 @@ _PAGE_FILES = ("index.html", "app.js", "images.js", "inference.js", "tflite.js",
 _MODEL_FILES = (FILE_NAME, PREPROCESS_FILE, MODEL_FILE)
 _IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
 _SOCKET_SECONDS = 30
+_ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,11 @@ def make_server(site: Site, host: str, port: int) -> ThreadingHTTPServer:
         EdgeError: the address cannot be had.
     """
     try:
-        return ThreadingHTTPServer((host, port), partial(_Handler, site))
+        return _Server(site, host, port)
     except (OSError, OverflowError) as error:
-        raise EdgeError(f"cannot serve on {host}:{port}: {error}; choose another port") from error
+        raise EdgeError(
+            f"cannot serve on {_bracketed(host)}:{port}: {error}; choose another port or host"
+        ) from error
 
 
 def serve(bundle: str | Path, host: str, port: int, runtime: str, threads: int = 1) -> None:
@@ -99,12 +105,26 @@ def serve(bundle: str | Path, host: str, port: int, runtime: str, threads: int =
     site = open_site(bundle, runtime, threads)
     with make_server(site, host, port) as server:
         where = "the browser" if site.runtime == "browser" else "this Python process"
-        print(f"http://{host}:{server.server_port}/  (inference in {where}; Ctrl+C stops)")
+        port = server.server_port
+        print(f"http://{_bracketed(host)}:{port}/  (inference in {where}; Ctrl+C stops)")
+        if host in _ANY_ADDRESS:
+            print(f"From other devices: http://{_mdns_name()}:{port}/, or this machine's address.")
         print(site.classifier.metadata.disclaimer, flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, site: Site, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), partial(_Handler, site))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says what failed, never who asked; a client that left is no failure."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            traceback.print_exc()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -119,18 +139,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._is_local_request():
             return
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(self.path.partition("?")[0])
         if path == "/status.json":
             self._send_json({"runtime": self._site.runtime, "maxBytes": MAX_UPLOAD_BYTES})
             return
         file = self._find(path)
-        if file is None or not file.is_file():
+        if file is None or not os.path.isfile(file):
             self._send_error(HTTPStatus.NOT_FOUND, "there is no such page")
             return
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if file.suffix == ".js":
             kind = "text/javascript"
         self._send(HTTPStatus.OK, file.read_bytes(), kind)
+
+    do_HEAD = do_GET  # noqa: N815 (the name that http.server calls)
 
     def do_POST(self) -> None:
         if not self._is_local_request():
@@ -148,10 +170,18 @@ class _Handler(BaseHTTPRequestHandler):
                 f"the file is over the limit of {MAX_UPLOAD_BYTES:,} bytes",
             )
             return
+        image = self.rfile.read(int(length))
         try:
-            self._send_json(_answer(self._site, self.rfile.read(int(length))))
+            answer = _answer(self._site, image)
         except EdgeError as error:
             self._send_error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except Exception as error:  # the page shows it, and the next image may well be answered
+            traceback.print_exc()
+            self._send_error(
+                HTTPStatus.INTERNAL_SERVER_ERROR, f"this image cannot be classified: {error!r}"
+            )
+        else:
+            self._send_json(answer)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing: who looked at which image is nobody's business."""
@@ -163,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         if _is_own_name(host) and origin in (None, f"http://{host}"):
             return True
         self._send_error(
-            HTTPStatus.FORBIDDEN, "open the address that `serve` printed, not another name"
+            HTTPStatus.FORBIDDEN,
+            f"open this page as {_mdns_name()} or by the machine's address, not by another name",
         )
         return False
 
@@ -178,7 +209,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self._site.modules is None or folder not in web_runtime.MODULES:
             return None
         root = (self._site.modules / web_runtime.MODULES[folder]).resolve()
-        file = (root / rest).resolve()
+        try:
+            file = (root / rest).resolve()
+        except ValueError:  # a name with a zero byte
+            return None
         return file if file.is_relative_to(root) else None
 
     def _send_json(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
@@ -219,14 +253,24 @@ def _is_own_name(host: str) -> bool:
 
     A page that rebinds DNS comes with the name of its own site.
     """
-    name = urlsplit(f"//{host}").hostname or ""
-    if name in ("localhost", socket.gethostname().lower()):
-        return True
     try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name in ("localhost", socket.gethostname().lower(), _mdns_name()):
+            return True
         ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
+
+
+def _mdns_name() -> str:
+    """This machine's name in the local network, as a Raspberry Pi or a Mac announces it."""
+    return f"{socket.gethostname().lower().partition('.')[0]}.local"
+
+
+def _bracketed(host: str) -> str:
+    """`host` as a URL holds it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _import_map_hash() -> str:

@@ -27,7 +27,7 @@ _INSTALL_SECONDS = 300
 def find() -> Path | None:
     """Returns the `node_modules` folder with all of `MODULES`, or None if there is none yet."""
     for folder in (WEB / "node_modules", _cache() / "node_modules"):
-        if all((folder / module).is_dir() for module in MODULES.values()):
+        if all(os.path.isdir(folder / module) for module in MODULES.values()):
             return folder
     return None
 
@@ -39,7 +39,7 @@ def install() -> Path:
     whole or not at all.
 
     Raises:
-        EdgeError: npm is missing or failed.
+        EdgeError: npm is missing or failed, or the cache cannot be written.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -47,10 +47,10 @@ def install() -> Path:
     folder = _cache()
     staging = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(WEB / name, staging / name)
     try:
+        staging.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(WEB / name, staging / name)
         done = subprocess.run(
             [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
             cwd=staging,
@@ -66,6 +66,11 @@ def install() -> Path:
         staging.rename(folder)
     except subprocess.TimeoutExpired as error:
         raise EdgeError(f"npm took over {_INSTALL_SECONDS} s") from error
+    except OSError as error:
+        raise EdgeError(
+            f"the page's runtime cannot be installed in {folder}: {error.strerror or error}; "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder / "node_modules"

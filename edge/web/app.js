@@ -12,9 +12,9 @@ const DETAIL = {
   python: "To the Python process that serves this page, which keeps no copy and no record of it.",
 };
 
-let predictor;
 let turn = 0; // the newest request; answers to older ones are dropped
 
+/** Loads the model; what it resolves to answers for files. */
 async function start() {
   const [status, metadata] = await Promise.all(
     ["/status.json", "/edge/edge.json"].map(async (url) => (await fetch(url)).json()),
@@ -24,11 +24,12 @@ async function start() {
     `Model ${metadata.model}, version ${metadata.model_version}, ${metadata.variant} build, ` +
     `sees ${metadata.width} x ${metadata.height} pixels; trained on data ${metadata.data_digest.slice(0, 16)}.`;
   element("classes").textContent = metadata.classes.join(", ");
-  predictor =
+  const predictor =
     status.runtime === "browser" ? await BrowserPredictor.load(metadata) : new LocalPredictor(status.maxBytes);
   element("runtime").textContent = WHERE[status.runtime];
   element("where").textContent = DETAIL[status.runtime];
-  document.body.dataset.state = "ready";
+  if (!turn) document.body.dataset.state = "ready"; // else a file is waiting for its answer
+  return predictor;
 }
 
 async function show(file) {
@@ -36,7 +37,8 @@ async function show(file) {
   document.body.dataset.state = "busy";
   say("");
   try {
-    if (!predictor) throw new Error("the model is still loading");
+    const predictor = await ready;
+    if (mine !== turn) return;
     const began = performance.now();
     const answer = await predictor.predict(file);
     if (mine !== turn) return;
@@ -130,6 +132,7 @@ function say(text) {
 
 element("file").addEventListener("change", (event) => {
   if (event.target.files.length) show(event.target.files[0]);
+  event.target.value = ""; // or choosing the same file again would be no change
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
@@ -139,7 +142,8 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-start().catch((error) => {
+const ready = start();
+ready.catch((error) => {
   element("runtime").textContent = "The model could not be loaded.";
   say(error.message);
   document.body.dataset.state = "failed";

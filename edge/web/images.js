@@ -45,7 +45,13 @@ async function readPicture(file) {
 
 async function readDicom(bytes) {
   await loadDicomParser();
-  const data = globalThis.dicomParser.parseDicom(bytes);
+  let data;
+  try {
+    data = globalThis.dicomParser.parseDicom(bytes);
+  } catch {
+    // The parser throws texts and objects as well as errors.
+    throw new Error("this DICOM file is damaged or was cut short");
+  }
   const syntax = data.string("x00020010");
   if (!UNCOMPRESSED.includes(syntax)) {
     throw new Error("this DICOM file is compressed: save it uncompressed, or serve with --runtime python");
@@ -55,13 +61,16 @@ async function readDicom(bytes) {
   const photometric = data.string("x00280004") ?? "";
   if (!photometric.startsWith("MONOCHROME")) throw new Error("this DICOM file is in colour: not a radiograph");
   if (Number(data.string("x00280008") ?? 1) !== 1) throw new Error("this DICOM file has several frames");
-  if (data.elements.x00283010) throw new Error("this DICOM file has a VOI table: serve with --runtime python");
+  if (data.elements.x00283000 || data.elements.x00283010 || (data.string("x00281056") ?? "LINEAR") !== "LINEAR") {
+    throw new Error("this DICOM file has a table or curve of grey values: serve with --runtime python");
+  }
 
   const values = storedValues(data, bytes, height * width);
+  const isShown = shownPixels(data, values);
   const slope = Number(data.string("x00281053") ?? 1);
   const intercept = Number(data.string("x00281052") ?? 0);
   for (let index = 0; index < values.length; index++) values[index] = values[index] * slope + intercept;
-  const [low, high] = shownRange(data, values);
+  const [low, high] = shownRange(data, values, isShown);
   const span = high - low || 1;
   const inverted = photometric === "MONOCHROME1";
   const pixels = Uint8Array.from(values, (value) => {
@@ -73,29 +82,47 @@ async function readDicom(bytes) {
 
 /** Pixels as they are stored, signed or not, in a Float64Array. */
 function storedValues(data, bytes, count) {
-  const wide = data.uint16("x00280100") === 16;
+  const [allocated, used] = [data.uint16("x00280100"), data.uint16("x00280101")];
+  if (allocated !== 8 && allocated !== 16) {
+    throw new Error(`this DICOM file has ${allocated} bits a pixel: serve with --runtime python`);
+  }
+  const wide = allocated === 16;
   const element = data.elements.x7fe00010;
   if (!element || element.length < count * (wide ? 2 : 1)) throw new Error("this DICOM file was cut short");
   const view = new DataView(bytes.buffer, bytes.byteOffset + element.dataOffset);
-  const signed = data.uint16("x00280103") === 1;
-  const read = wide
-    ? (index) => (signed ? view.getInt16(2 * index, true) : view.getUint16(2 * index, true))
-    : (index) => (signed ? view.getInt8(index) : view.getUint8(index));
-  return Float64Array.from({ length: count }, (_, index) => read(index));
+  const read = wide ? (index) => view.getUint16(2 * index, true) : (index) => view.getUint8(index);
+  // The bits above those used are not part of the number, and the sign is below them.
+  const spare = 32 - used;
+  const number = isSigned(data) ? (bits) => (bits << spare) >> spare : (bits) => (bits << spare) >>> spare;
+  return Float64Array.from({ length: count }, (_, index) => number(read(index)));
 }
 
-/** The window's ends (PS3.3 C.11.2.1.2, linear), or else those of the pixels. */
-function shownRange(data, values) {
+function isSigned(data) {
+  return data.uint16("x00280103") === 1;
+}
+
+/** Which of the stored values are not padding around the picture; all if there is nothing else. */
+function shownPixels(data, values) {
+  if (!data.elements.x00280120) return () => true;
+  const padding = isSigned(data) ? data.int16("x00280120") : data.uint16("x00280120");
+  const shown = Uint8Array.from(values, (value) => Number(value !== padding));
+  return shown.includes(1) ? (index) => shown[index] === 1 : () => true;
+}
+
+/** The window's ends (PS3.3 C.11.2.1.2, linear), or else those of the pixels that are shown. */
+function shownRange(data, values, isShown) {
   const centre = Number.parseFloat(data.string("x00281050", 0));
   const width = Number.parseFloat(data.string("x00281051", 0));
   if (Number.isFinite(centre) && Number.isFinite(width)) {
+    if (width < 1) throw new Error("this DICOM file has a window of no width");
     return [centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2];
   }
   let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
+  values.forEach((value, index) => {
+    if (!isShown(index)) return;
     if (value < low) low = value;
     if (value > high) high = value;
-  }
+  });
   return [low, high];
 }
 

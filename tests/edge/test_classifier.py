@@ -187,6 +187,11 @@ def test_a_missing_file_is_named(copy):
         ({"format_version": None}, "format version None"),
         ({"classes": []}, "no classes"),
         ({"height": "64"}, "height"),
+        ({"classes": [1, 2, 3, 4]}, "classes"),
+        ({"distance_limit": 0}, "distance_limit"),
+        ({"distance_limit": -1.0}, "distance_limit"),
+        ({"distance_limit": float("inf")}, "distance_limit"),
+        ({"distance_limit": float("nan")}, "distance_limit"),
     ],
 )
 def test_metadata_that_does_not_fit_is_refused(copy, change, message):
@@ -196,7 +201,53 @@ def test_metadata_that_does_not_fit_is_refused(copy, change, message):
         Classifier(copy)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"format_version": 1}'])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["covid", "viral", "bacterial", "normal"]},
+        {"classes": ["normal", "bacterial", "viral"]},
+        {"classes": ["normal", "bacterial", "viral", "covid", "other"]},
+        {"distance_limit": 1e9},
+        {"disclaimer": "A medical device."},
+    ],
+)
+def test_metadata_that_the_files_contradict_is_refused(copy, change):
+    content = json.loads((copy / "edge.json").read_text()) | change
+    (copy / "edge.json").write_text(json.dumps(content))
+    with pytest.raises(EdgeError, match=rf"says of itself \({next(iter(change))} is"):
+        Classifier(copy)
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "preprocess.tflite"])
+def test_a_file_of_the_same_kind_of_another_model_is_refused(copy, name):
+    content = (copy / name).read_bytes()
+    digest = json.loads((copy / "edge.json").read_text())["data_digest"].encode()
+    assert content.count(digest) == 1
+    (copy / name).write_bytes(content.replace(digest, digest[::-1]))
+    redescribe(copy)
+    with pytest.raises(EdgeError, match=rf"not what {name} says of itself \(data_digest"):
+        Classifier(copy)
+
+
+def test_a_file_that_says_nothing_of_itself_contradicts_nothing(copy):
+    content = (copy / "model.tflite").read_bytes()
+    assert content.count(b"\x07\0\0\0coronet\0") == 1  # the entry's name
+    (copy / "model.tflite").write_bytes(content.replace(b"coronet\0", b"others!\0"))
+    redescribe(copy)
+    assert metadata.read_embedded(copy / "model.tflite") is None
+    Classifier(copy)
+
+
+def test_a_damaged_file_is_refused_even_if_it_is_described(copy):
+    (copy / "model.tflite").write_bytes(b"\xff\xff\xff\0TFL3" + b"\xff" * 64)
+    redescribe(copy)
+    with pytest.raises(EdgeError, match=r"model.tflite is damaged"):
+        Classifier(copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "null", '{"format_version": 1}', pytest.param("[" * 100_000, id="deep")]
+)
 def test_metadata_that_is_damaged_is_refused(copy, text):
     (copy / "edge.json").write_text(text)
     with pytest.raises(EdgeError, match=r"edge.json"):

@@ -1,11 +1,14 @@
 """Decoding against the graph that training uses."""
 
 import io
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from edge import EdgeError
 from edge.images import COLOUR_LIMIT, MAX_PIXELS, read_image
@@ -25,6 +28,28 @@ def rotated_exif(orientation: int) -> Image.Exif:
     return exif
 
 
+def odd_exif(tag: int, kind: int, value: bytes) -> bytes:
+    """EXIF that turns by 90 degrees, with one more tag, of a type that is not its own."""
+    entries = [(EXIF_ORIENTATION, 3, b"\6\0"), (tag, kind, value)]
+    packed = b"".join(
+        struct.pack("<HHI4s", tag, kind, 1 if kind == 3 else len(value), value)
+        for tag, kind, value in sorted(entries)
+    )
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + b"\0" * 4
+
+
+def png_with_raw_profile(orientation: int) -> bytes:
+    """A PNG with EXIF the way ImageMagick wrote it, as text."""
+    block = rotated_exif(orientation).tobytes()
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(block):8d}\n{block.hex()}\n")
+    return encode(GREY, "PNG", pnginfo=text)
+
+
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>
+</rdf:RDF></x:xmpmeta>"""
 RNG = np.random.default_rng(3)
 GREY = Image.fromarray(RNG.integers(0, 256, (37, 53), np.uint8))
 COLOUR = Image.fromarray(RNG.integers(0, 256, (37, 53, 3), np.uint8))
@@ -47,8 +72,25 @@ ENCODED = {
     "GIF": encode(COLOUR.quantize(64), "GIF"),
     **{
         f"JPEG turned as {number}": encode(GREY, "JPEG", exif=rotated_exif(number))
-        for number in range(2, 9)
+        for number in range(10)
     },
+    **{
+        f"PNG turned as {number}": encode(COLOUR, "PNG", exif=rotated_exif(number))
+        for number in range(10)
+    },
+    "turned colour JPEG": encode(COLOUR, "JPEG", exif=rotated_exif(6)),
+    "JPEG turned by XMP": encode(GREY, "JPEG", xmp=XMP),
+    "PNG turned by a raw profile": png_with_raw_profile(6),
+    "turned JPEG with a resolution unit in text": encode(
+        GREY, "JPEG", exif=odd_exif(0x0128, 2, b"2\0")
+    ),
+    "turned JPEG with a resolution in text": encode(
+        GREY, "JPEG", exif=odd_exif(0x011A, 2, b"72\0")
+    ),
+    "turned JPEG with a directory in text": encode(
+        GREY, "JPEG", exif=odd_exif(0x8769, 2, b"abc\0")
+    ),
+    "JPEG with cut EXIF": encode(GREY, "JPEG", exif=odd_exif(0x0128, 2, b"2\0")[:24]),
 }
 
 
@@ -60,6 +102,28 @@ def test_decodes_as_the_training_graph_does(name: str):
 
     expected = decode(tf.constant(ENCODED[name])).numpy()[..., 0]
     np.testing.assert_array_equal(read_image(ENCODED[name]).pixels, expected)
+
+
+def test_large_colour_images_decode_as_in_the_training_graph():
+    import tensorflow as tf
+
+    from models.image_ops import decode
+
+    large = encode(Image.fromarray(RNG.integers(0, 256, (2000, 300, 3), np.uint8)), "PNG")
+    expected = decode(tf.constant(large)).numpy()[..., 0]
+    np.testing.assert_array_equal(read_image(large).pixels, expected)
+
+
+def test_a_large_colour_image_takes_no_multiple_of_its_memory():
+    height, width = 2500, 2000
+    encoded = encode(Image.new("RGB", (width, height), (90, 100, 110)), "PNG")
+    tracemalloc.start()
+    try:
+        read_image(encoded)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * height * width  # bytes; the colours alone are 3 a pixel
 
 
 def test_real_files_decode_as_in_the_training_graph(cxr4: Path):
@@ -114,15 +178,82 @@ def test_bad_images_are_refused_with_a_reason(source, message: str):
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_dicom_is_shown_as_ingestion_shows_it(photometric: str):
-    from components.ingestion.dicom import presentation
-
     dataset = dicom(photometric)
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    pixels = read_image(buffer.getvalue()).pixels
-    np.testing.assert_array_equal(pixels, presentation(dataset))
+    pixels = read_image(saved(dataset)).pixels
+    np.testing.assert_array_equal(pixels, ingested(dataset))
     dark_is_low = photometric == "MONOCHROME2"
     assert (pixels[0, 0] < pixels[-1, -1]) == dark_is_low
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_table_of_grey_values_is_applied_as_in_ingestion(bits: int):
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, bits])
+    values = np.linspace(0, 2**bits - 1, 4096).astype(np.uint16)
+    table.add_new("LUTData", "OW", values.tobytes())
+    dataset = dicom("MONOCHROME2")
+    dataset.VOILUTSequence = [table]
+    pixels = read_image(saved(dataset)).pixels
+    np.testing.assert_array_equal(pixels, ingested(dataset))
+    assert pixels.max() > 200
+
+
+def test_damaged_rle_is_refused():
+    import pydicom
+    from pydicom.encaps import encapsulate, generate_frames
+
+    dataset = dicom("MONOCHROME2")
+    dataset.compress(pydicom.uid.RLELossless)
+    np.testing.assert_array_equal(read_image(saved(dataset)).pixels, ingested(dataset))
+    frame = bytearray(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    frame[8:12] = struct.pack("<I", 70)  # the second segment, said to start inside the first
+    dataset.PixelData = encapsulate([bytes(frame)])
+    with pytest.raises(EdgeError, match="not readable DICOM"):
+        read_image(saved(dataset))
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (400, 500)])
+def test_a_jpeg_inside_has_the_size_that_the_header_says(shape: tuple[int, int]):
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    dataset = dicom("MONOCHROME2")
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    inside = Image.fromarray(RNG.integers(0, 256, shape, np.uint8))
+    dataset.PixelData = encapsulate([encode(inside, "JPEG")])
+    if shape == (dataset.Rows, dataset.Columns):
+        np.testing.assert_array_equal(read_image(saved(dataset)).pixels, ingested(dataset))
+    else:
+        with pytest.raises(EdgeError, match=r"50 x 40 pixels by its header.*500 x 400"):
+            read_image(saved(dataset))
+
+
+@pytest.mark.parametrize("padding", [0, 8192])
+def test_deflated_dicom_is_refused(padding: int):
+    import pydicom
+
+    dataset = dicom("MONOCHROME2")
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    # In front of the transfer syntax, which is then not near the start.
+    dataset.file_meta.FileMetaInformationVersion = b"\0\1" + b"\0" * padding
+    with pytest.raises(EdgeError, match="deflated"):
+        read_image(saved(dataset))
+
+
+def saved(dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def ingested(dataset) -> np.ndarray:
+    from components.ingestion.dicom import read
+    from components.ingestion.settings import DataSettings
+
+    return read(saved(dataset), DataSettings()).pixels
 
 
 def dicom(photometric: str):

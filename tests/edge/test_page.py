@@ -1,6 +1,7 @@
 """The page in headless Chromium, with real files: the same answer as Python."""
 
 import base64
+import io
 import shutil
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edge import Classifier, EdgeError, server, web_runtime
+from edge.images import read_image
 
 pytestmark = pytest.mark.browser
 
@@ -137,11 +139,48 @@ def test_an_unfamiliar_image_is_said_to_be_one(visit, tmp_path):
     assert visit.page.get_attribute("#result", "data-familiar") == "false"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_window(visit, sample_folder, width):
+@pytest.mark.parametrize("width", [1280, 390, 280])
+def test_nothing_is_wider_than_the_window_or_its_card(visit, sample_folder, width):
     visit.page.set_viewport_size({"width": width, "height": 800})
     assert visit.choose(phantoms(sample_folder)[0]) == "explained"
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    edge = "(name) => document.querySelector(name).getBoundingClientRect().right"
+    for picture in ("#seen", "#saliency"):
+        assert visit.page.evaluate(edge, picture) < visit.page.evaluate(edge, "#result")
+
+
+def test_a_file_given_while_the_model_loads_is_answered(visit, browser, edge_model, sample_folder):
+    file = phantoms(sample_folder)[0]
+    early = Visit(browser.new_page(), visit.runtime, visit.url, [])
+    held: list[Any] = []
+    early.page.route("**/edge/edge.json", lambda route: held.append(route))
+    with early.page.expect_request("**/edge/edge.json"):
+        early.page.goto(visit.url)
+    early.page.set_input_files("#file", file)
+    early.page.wait_for_selector("body[data-state=busy]")
+    held[0].continue_()
+    early.page.wait_for_selector("body[data-state=explained]", timeout=60_000)
+    expected = Classifier(edge_model).predict(file)
+    assert early.probabilities() == pytest.approx(expected.probabilities, abs=TOLERANCE)
+    early.page.close()
+
+
+def test_a_model_that_cannot_be_loaded_is_said(visit, browser, sample_folder):
+    broken = Visit(browser.new_page(), visit.runtime, visit.url, [])
+    broken.page.route("**/status.json", lambda route: route.abort())
+    broken.page.goto(visit.url)
+    broken.page.wait_for_selector("body[data-state=failed]")
+    assert broken.page.is_visible("#message")
+    file = phantoms(sample_folder)[0]
+    assert broken.choose(file) == "failed"
+    assert file.name in broken.page.inner_text("#message")
+    broken.page.close()
+
+
+def test_the_same_file_can_be_chosen_again(visit, sample_folder):
+    visit.choose(phantoms(sample_folder)[0])
+    # A browser tells of a choice only where it differs from what the field holds.
+    assert visit.page.input_value("#file") == ""
 
 
 def test_colour_and_turned_files_get_pythons_answer(visit, edge_model, sample_folder, tmp_path):
@@ -165,6 +204,114 @@ def test_dicom_gets_pythons_answer(visit, edge_model, sample_folder, tmp_path, p
     expected = Classifier(edge_model).predict(file)
     assert visit.choose(file) == "explained"
     assert visit.probabilities() == pytest.approx(expected.probabilities, abs=TOLERANCE)
+
+
+READ = """async ([name, content]) => {
+    const { readImage } = await import("/images.js");
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    try {
+        return { pixels: [...(await readImage(new File([bytes], name))).pixels] };
+    } catch (error) {
+        return { refused: error.message };
+    }
+}"""
+
+
+def read_in(visit, data: bytes) -> dict[str, Any]:
+    """What the page's own reader makes of a file: its pixels, or why it is refused."""
+    return visit.page.evaluate(READ, ["x.dcm", base64.b64encode(data).decode()])
+
+
+# With inference in Python the page reads none.
+reads_images = pytest.mark.parametrize("visit", ["browser"], indirect=True)
+RAMP = np.add.outer(np.arange(40), np.arange(50)) * 40
+SHOWN_ALIKE: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+    "range of the pixels": (RAMP.astype(np.uint16), {}),
+    "window": (RAMP.astype(np.uint16), {"WindowCenter": "1500", "WindowWidth": "900"}),
+    "window named linear": (
+        RAMP.astype(np.uint16),
+        {"WindowCenter": "1500", "WindowWidth": "900", "VOILUTFunction": "LINEAR"},
+    ),
+    "rescaled": (RAMP.astype(np.uint16), {"RescaleSlope": "-2", "RescaleIntercept": "10"}),
+    "padded above": (
+        np.where(RAMP < 400, 65535, RAMP).astype(np.uint16),
+        {"PixelPaddingValue": 65535, "BitsStored": 16, "HighBit": 15},
+    ),
+    "padded below": (
+        np.where(RAMP > 3000, -2000, RAMP + 500).astype(np.int16),
+        {"PixelPaddingValue": -2000, "PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15},
+    ),
+    "only padding": (np.full((40, 50), 7, np.uint16), {"PixelPaddingValue": 7}),
+    "signed 12 of 16 bits": (
+        ((RAMP - 2000) & 0xFFF).astype(np.uint16),
+        {"PixelRepresentation": 1},
+    ),
+    "8 bits": (
+        (RAMP // 16).astype(np.uint8),
+        {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    ),
+    "signed 8 bits": (
+        (RAMP // 16 - 100).astype(np.int8),
+        {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 1},
+    ),
+}
+
+
+@reads_images
+@pytest.mark.parametrize("name", SHOWN_ALIKE)
+def test_the_page_shows_dicom_as_python_does(visit, name):
+    pixels, elements = SHOWN_ALIKE[name]
+    data = saved(dicom(pixels, **elements))
+    found = read_in(visit, data)
+    assert "refused" not in found, found
+    expected = read_image(data).pixels.ravel().astype(int)
+    assert np.abs(np.array(found["pixels"]) - expected).max() <= 1  # halves round otherwise
+
+
+def table_of_greys(**others: str):
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    table.add_new("LUTData", "OW", np.arange(4096, dtype=np.uint16).tobytes())
+    for keyword, value in others.items():
+        setattr(table, keyword, value)
+    return [table]
+
+
+def refused_dicom(name: str) -> bytes:
+    window = {"WindowCenter": "1500", "WindowWidth": "900"}
+    ramp = RAMP.astype(np.uint16)
+    if name == "curve":
+        return saved(dicom(ramp, VOILUTFunction="SIGMOID", **window))
+    if name == "VOI table":
+        return saved(dicom(ramp, VOILUTSequence=table_of_greys()))
+    if name == "modality table":
+        return saved(dicom(ramp, ModalityLUTSequence=table_of_greys(ModalityLUTType="US")))
+    if name == "32 bits":
+        deep = {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}
+        return saved(dicom(RAMP.astype(np.uint32), **deep))
+    if name == "window of no width":
+        return saved(dicom(ramp, WindowCenter="1500", WindowWidth="0"))
+    whole = saved(dicom(ramp))
+    return whole[: {"cut pixels": len(whole) - 100, "cut header": 200}[name]]
+
+
+@reads_images
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("curve", "curve of grey values: serve with --runtime python"),
+        ("VOI table", "table or curve of grey values"),
+        ("modality table", "table or curve of grey values"),
+        ("32 bits", "32 bits a pixel: serve with --runtime python"),
+        ("window of no width", "no width"),
+        ("cut pixels", "cut short"),
+        ("cut header", "damaged or was cut short"),
+    ],
+)
+def test_dicom_that_the_page_would_show_otherwise_is_refused(visit, name, message):
+    assert message in read_in(visit, refused_dicom(name)).get("refused", "it was read")
 
 
 def test_the_image_goes_where_the_page_says(visit, sample_folder):
@@ -223,10 +370,16 @@ def test_a_bad_file_is_a_message_and_its_name_is_text(visit, tmp_path):
 
 
 def write_dicom(file: Path, image: Path, photometric: str) -> None:
+    pixels = np.asarray(Image.open(image)).astype(np.uint16) * 16
+    window = {"WindowCenter": "2000", "WindowWidth": "3900"}
+    file.write_bytes(saved(dicom(pixels, PhotometricInterpretation=photometric, **window)))
+
+
+def dicom(pixels: np.ndarray, **elements: Any):
+    """A DICOM radiograph of 12 of 16 unsigned bits, unless `elements` say otherwise."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
 
-    pixels = np.asarray(Image.open(image)).astype(np.uint16) * 16
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
@@ -236,9 +389,17 @@ def write_dicom(file: Path, image: Path, photometric: str) -> None:
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = photometric
+    dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation = 0
-    dataset.WindowCenter, dataset.WindowWidth = "2000", "3900"
     dataset.PixelData = pixels.tobytes()
-    dataset.save_as(file, enforce_file_format=True)
+    dataset["PixelData"].VR = "OW"
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def saved(dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()

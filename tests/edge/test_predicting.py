@@ -1,11 +1,15 @@
 """`coronet predict` and `coronet-edge predict`: lines, exit codes, and files that are no images."""
 
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import edge
 from edge import Classifier, cli, predicting
 
 DISCLAIMER = "Not a medical device"
@@ -100,6 +104,81 @@ def test_a_file_name_cannot_control_the_terminal(edge_model, images, tmp_path, c
     run(edge_model, broken)
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
+
+
+def test_a_folder_named_like_an_image_is_not_one(edge_model, images, tmp_path, capsys):
+    (tmp_path / "series.png").mkdir()
+    (tmp_path / "series.png" / "a.jpeg").write_bytes(images[0].read_bytes())
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert run(edge_model, "--json", tmp_path) == predicting.SOME_FAILED
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {str(Path(line["path"]).relative_to(tmp_path)): "label" in line for line in lines}
+    assert found == {"series.png/a.jpeg": True, "gone.png": False}  # a dead link is not passed over
+
+
+def test_a_path_that_is_too_long_is_an_error_of_its_own(edge_model, images, capsys):
+    assert run(edge_model, "--json", "x" * 300, images[0]) == predicting.SOME_FAILED
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert "too long" in first["error"]
+    assert "label" in second
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_overlay_that_cannot_be_written_stops_nothing(
+    edge_model, images, tmp_path, capsys, as_json
+):
+    long = tmp_path / f"{'x' * 245}.jpeg"  # the overlay's name is longer
+    blocked = tmp_path / "blocked.jpeg"
+    for file in (long, blocked):
+        file.write_bytes(images[0].read_bytes())
+    explained = tmp_path / "explained"
+    (explained / "blocked.saliency.png").mkdir(parents=True)
+    options = ["--json"] * as_json
+    status = run(edge_model, *options, "--explain", explained, long, blocked, images[1])
+    assert status == predicting.SOME_FAILED
+    captured = capsys.readouterr()
+    if as_json:
+        lines = [json.loads(line) for line in captured.out.splitlines()]
+        assert all("label" in line for line in lines)
+        assert ["overlay" in line for line in lines] == [False, False, True]
+        errors = [line.get("error", "") for line in lines[:2]]
+    else:
+        _, *rows, _ = captured.out.splitlines()
+        assert len(rows) == 3
+        errors = captured.err.splitlines()
+    for error, file in zip(errors, (long, blocked), strict=True):
+        assert str(file) in error
+        assert "cannot write" in error
+
+
+def test_names_that_the_terminal_cannot_write_stop_nothing(
+    edge_model, images, tmp_path, monkeypatch
+):
+    named = tmp_path / "снимок-é.jpeg"
+    named.write_bytes(images[0].read_bytes())
+    written = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", written)
+    assert run(edge_model, named) == predicting.DONE
+    written.seek(0)
+    assert "??????-é.jpeg" in written.read()
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_reader_that_has_enough_is_no_error(edge_model, images, option):
+    command = [sys.executable, "-m", "edge.cli", "predict", str(edge_model), *option]
+    with subprocess.Popen(
+        [*command, *map(str, images * 3)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(edge.__file__).parents[1],
+    ) as running:
+        assert running.stdout.readline()
+        running.stdout.close()
+        said = running.stderr.read()
+    assert running.returncode == predicting.DONE
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
 
 
 def test_the_whole_projects_command_does_the_same(edge_model, images, tmp_path, capsys):

@@ -3,6 +3,8 @@
 import http.client
 import json
 import re
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,15 +78,50 @@ def test_a_bad_image_is_an_error_message(port):
     assert "cannot be decoded" in json.loads(content)["error"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "evil.local",
+        f"{socket.gethostname()}.local.evil.example",
+        "",
+        "[",
+        "[::1",
+    ],
+)
 def test_a_rebound_name_is_refused(port, host):
     assert ask(port, "GET", "/", Host=host)[0] == 403
     assert ask(port, "POST", "/predict", b"x", Host=host)[0] == 403
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        socket.gethostname(),
+        f"{socket.gethostname()}.local:8000",
+    ],
+)
 def test_own_names_are_taken(port, host):
     assert ask(port, "GET", "/", Host=host)[0] == 200
+
+
+def test_a_refused_name_is_told_which_to_open(port):
+    message = json.loads(ask(port, "GET", "/", Host="evil.example")[2])["error"]
+    assert f"{socket.gethostname()}.local" in message
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/nothing"])
+def test_head_is_get_without_the_content(port, path):
+    status, headers, content = ask(port, "GET", path)
+    assert ask(port, "HEAD", path)[0] == status
+    assert ask(port, "HEAD", path)[1]["Content-Length"] == str(len(content))
+    assert ask(port, "HEAD", path)[2] == b""
+    assert headers["Content-Length"] == str(len(content))
 
 
 def test_another_sites_page_is_refused(port):
@@ -111,10 +148,11 @@ def test_large_and_unmeasured_uploads_are_refused_unread(port):
         "/nothing",
         "/web_runtime.py",
         "/wasm/%2e%2e/package.json",
+        "http://[",
     ],
 )
 def test_nothing_else_is_handed_out(port, path):
-    assert ask(port, "GET", path)[0] == 404
+    assert ask(port, "GET", path, Host="localhost")[0] == 404
 
 
 def test_modules_do_not_lead_out_of_their_folder(edge_model, tmp_path):
@@ -129,6 +167,8 @@ def test_modules_do_not_lead_out_of_their_folder(edge_model, tmp_path):
         assert ask(port, "GET", "/litert/index.js")[0] == 200
         assert ask(port, "GET", "/litert/../../../../secret.js")[0] == 404
         assert ask(port, "GET", "/litert/%2e%2e/%2e%2e/%2e%2e/%2e%2e/secret.js")[0] == 404
+        assert ask(port, "GET", "/litert/%00")[0] == 404
+        assert ask(port, "GET", f"/litert/{'x' * 5000}")[0] == 404
         assert ask(port, "POST", "/predict", b"x")[0] == 404  # the browser infers
         running.shutdown()
 
@@ -142,6 +182,21 @@ def test_without_node_inference_falls_back_to_python_and_says_so(
     assert server.open_site(edge_model, "auto").runtime == "python"
     assert "Node" in capsys.readouterr().out
     with pytest.raises(EdgeError, match="Node"):
+        server.open_site(edge_model, "browser")
+
+
+def test_a_cache_that_cannot_be_made_falls_back_to_python_and_says_so(
+    edge_model, tmp_path, monkeypatch, capsys
+):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr(web_runtime, "find", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(npm))  # a file, where a folder would go
+    assert server.open_site(edge_model, "auto").runtime == "python"
+    assert "cannot be installed" in capsys.readouterr().out
+    with pytest.raises(EdgeError, match="XDG_CACHE_HOME"):
         server.open_site(edge_model, "browser")
 
 
@@ -160,6 +215,57 @@ def test_npm_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_port_in_use_is_named(edge_model, port, capsys):
     assert cli.main(["serve", str(edge_model), "--runtime", "python", "--port", str(port)]) == 2
     assert str(port) in capsys.readouterr().err
+
+
+def test_clients_that_leave_are_passed_over_in_silence(port, sample_folder, capfd):
+    image = next((sample_folder / "train").iterdir()).read_bytes()
+    for sent in (image, image[:100]):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            # Closed with bytes unread, a connection is reset.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(image)}\r\n"
+            client.sendall(f"{head}\r\n".encode() + sent)
+    status, _, _ = ask(port, "POST", "/predict", image)  # waits for the one before
+    assert status == 200
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_an_unforeseen_failure_is_an_answer_and_names_no_client(port, monkeypatch, capfd):
+    monkeypatch.setattr(server, "_answer", lambda site, image: 1 / 0)
+    status, _, content = ask(port, "POST", "/predict", b"x")
+    assert status == 500
+    assert "ZeroDivisionError" in json.loads(content)["error"]
+    monkeypatch.undo()
+    monkeypatch.setattr(server._Handler, "_find", lambda self, path: 1 / 0)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(port, "GET", "/")
+    said = capfd.readouterr().err
+    assert said.count("ZeroDivisionError") == 2
+    assert "127.0.0.1" not in said
+
+
+def test_an_ipv6_address_is_served(edge_model):
+    if not socket.has_ipv6:
+        pytest.skip("NOT RUN over IPv6: this machine has none")
+    site = server.open_site(edge_model, "python")
+    with server.make_server(site, "::1", 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        connection = http.client.HTTPConnection("::1", running.server_port, timeout=30)
+        connection.request("GET", "/status.json")
+        assert connection.getresponse().status == 200
+        connection.close()
+        running.shutdown()
+
+
+def test_serving_all_addresses_names_one_to_open(edge_model, monkeypatch, capsys):
+    monkeypatch.setattr(server._Server, "serve_forever", lambda self: None)
+    server.serve(edge_model, "0.0.0.0", 0, "python")
+    assert f"http://{socket.gethostname().lower()}.local:" in capsys.readouterr().out
+    server.serve(edge_model, "::1", 0, "python")
+    shown = capsys.readouterr().out
+    assert "http://[::1]:" in shown
+    assert ".local" not in shown
 
 
 def test_an_unknown_runtime_is_refused(edge_model):
