@@ -19,7 +19,7 @@ LINTED := pipeline components models edge kubeflow tests benchmarks setup.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## Fetch the tool chain and the locked environment into .tools/ and .venv/
 
@@ -27,10 +27,13 @@ run: $(READY) ## Draw the built-in sample and run the whole pipeline on it
 	$(BIN)/coronet sample sample
 	$(BIN)/coronet run --data sample --preset sample --output run
 
+# Before PyTorch is fetched in vain.
+ifeq ($(filter model,$(MAKECMDGOALS))$(DATA),model)
+$(error usage: make model DATA=folder-of-X-rays [WORK=model])
+endif
 # Trained without one fold of patients, on which it then faces the gate of the usual pipeline.
 # Run again after it was stopped, it goes on: finished stages are kept, nodes are cached.
 model: $(READY) $(if $(filter .tools/%,$(TORCH_PYTHON)),$(TORCH_READY)) ## Rebuild our best CORONet from DATA=folder and push its bundle
-	@test -n "$(DATA)" || { echo "usage: make model DATA=folder-of-X-rays [WORK=model]" >&2; exit 2; }
 	FOLD=0 pipeline/experiments/best_model/run.sh "$(DATA)" "$(WORK)" "$(abspath $(TORCH_PYTHON))"
 	$(BIN)/python -m pipeline.experiments.held_out --data "$(DATA)" --fold 0 --output "$(WORK)/splits.csv"
 	$(BIN)/coronet run --data "$(DATA)" --preset best --output "$(WORK)/run" \

@@ -5,7 +5,6 @@ heavy only when it is called: `coronet --help` must not pay for TensorFlow.
 """
 
 import importlib
-import os
 import sys
 import warnings
 
@@ -60,7 +59,6 @@ def main() -> None:
     # Google's libraries announce by the dozen that they will drop Python 3.10; the
     # interpreter is ours to choose, in .python-version.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.|tfx|keras")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         build_app()()
     except InputError as error:

@@ -98,7 +98,8 @@ class Config(Settings):
         preprocessing: of every classifier that does not set its own.
         artifacts: where the nodes of a local run write, as an absolute path or a URL such as
             gs://bucket/folder; empty is the output folder. Beam workers on other machines
-            need one that they reach too. (On Kubeflow it is below the output root.)
+            need one that they reach too. Several output folders may share one. (On
+            Kubeflow it is below the output root.)
     """
 
     name: str = Field(default="coronet", pattern=r"^[a-z][a-z0-9-]{0,62}$")

@@ -8,6 +8,7 @@ An output folder holds:
     push/            the bundle (see components.pusher.bundle)
     artifacts/       what each node wrote (TFX's pipeline root), unless the configuration
                      names a place for it that other machines reach too
+    store_id         where it does: the folder below that place which is this output's own
     metadata.db      ML Metadata, unless the configuration names a server
     logs/run.log     everything that TensorFlow, Beam and TFX say
 """
@@ -18,6 +19,7 @@ import json
 import os
 import shutil
 import traceback
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -46,6 +48,7 @@ from pipeline.run_store import CONFIG_FILE, METADATA_FILE, SUMMARY_FILE, Run
 ARTIFACTS = "artifacts"
 REPORT = "report"
 PUSH = "push"
+STORE_ID = "store_id"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ def run(config: Config, data: str, output: Path, console: Console) -> Verdict:
         connection = connection_config(config.metadata, output / METADATA_FILE)
         check_connection(config.metadata, connection)
         artifacts = config.artifacts or str(output / ARTIFACTS)
-        _retire_dead_executions(connection, artifacts)
+        if config.metadata.backend == "sqlite":
+            if config.artifacts:
+                artifacts = os.path.join(artifacts, _store_id(output))
+            _retire_dead_executions(connection, artifacts)
         pipeline = create_pipeline(
             config,
             data_root=data,
@@ -192,11 +198,24 @@ def _only_run(output: Path) -> Iterator[None]:
         yield
 
 
+def _store_id(output: Path) -> str:
+    """Names the folder's own ML Metadata, and what its nodes write in a shared place.
+
+    Every SQLite store numbers its executions from 1, and TFX names folders by that number: two
+    output folders with one `artifacts` would overwrite each other's.
+    """
+    file = output / STORE_ID
+    if not file.is_file():
+        write_text(file, uuid.uuid4().hex + "\n")
+    return file.read_text(encoding="utf-8").strip()
+
+
 def _retire_dead_executions(connection: mlmd.ConnectionConfig, artifacts: str) -> None:
     """Marks executions that a killed run left RUNNING as failed, and removes their output.
 
     The caller holds the lock, so nobody is running them. TFX would never reuse what they
-    wrote; this only keeps the store truthful and the disk free.
+    wrote; this only keeps the store truthful and the disk free. Only for the folder's own
+    SQLite store: on a server, what is RUNNING may be somebody else's.
     """
     store = MetadataStore(connection)
     dead = [

@@ -38,10 +38,10 @@ def connection_config(settings: MetadataSettings, sqlite_file: Path) -> mlmd.Con
 
 
 def check_connection(settings: MetadataSettings, connection: mlmd.ConnectionConfig) -> None:
-    """Opens the store once, so that a server that is not there is known before the run.
+    """Opens the store once, so that one that cannot be used is known before the run.
 
     Raises:
-        InputError: the server does not answer, or does not let us in.
+        InputError: the server does not answer, or does not let us in; or the file is damaged.
     """
     once = mlmd.ConnectionConfig()
     once.CopyFrom(connection)
@@ -49,6 +49,11 @@ def check_connection(settings: MetadataSettings, connection: mlmd.ConnectionConf
     try:
         MetadataStore(once)
     except RuntimeError as error:  # all that MLMD says here
+        if settings.backend == "sqlite":
+            raise InputError(
+                f"cannot open {connection.sqlite.filename_uri}: it is damaged or not writable; "
+                f"restore it, or name another --output ({error})"
+            ) from error
         raise InputError(
             f"cannot open ML Metadata at {settings.user}@{settings.host}:{settings.port}/"
             f"{settings.database}: check metadata.* and {PASSWORD_VARIABLE} ({error})"

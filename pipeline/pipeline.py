@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.io import fileio
@@ -259,7 +260,7 @@ def _content(path: str) -> str:
         with fileio.open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:  # the second is what TFX's filesystems raise
         raise InputError(f"cannot read {path}: {error}") from error
     return digest.hexdigest()
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from components.ingestion.names import printable
 from models.image_ops import METHODS, clahe
 from models.preprocessing import SizeStatistics, preprocess, resolve, target_size
 from models.settings import PreprocessingSettings
@@ -71,7 +72,7 @@ def draw(columns: list[Panel], title: str) -> bytes:
     """Lays the panels side by side, plain above equalised; returns the page as PNG."""
     figure = Figure(figsize=(3 * len(columns), 7.4), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(printable(title), parse_math=False)  # a file's name is no formula
     axes = figure.subplots(2, len(columns), squeeze=False)
     for column, panel in enumerate(columns):
         height, width = panel.plain.shape

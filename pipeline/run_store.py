@@ -9,7 +9,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from models.errors import InputError
-from pipeline.config import load
+from pipeline.config import MetadataSettings, load
 from pipeline.metadata_connection import check_connection, connection_config
 
 RUN_CONTEXT = "pipeline_run"
@@ -23,13 +23,14 @@ def open_sqlite(output: Path) -> MetadataStore:
     """Opens the ML Metadata store of a local run's output folder.
 
     Raises:
-        InputError: if `output` holds no run.
+        InputError: if `output` holds no run, or its store is damaged.
     """
     file = output / METADATA_FILE
     if not file.is_file():
         raise InputError(f"{output} holds no run (no {METADATA_FILE}): give the --output of one")
     connection = mlmd.ConnectionConfig()
     connection.sqlite.filename_uri = str(file)
+    check_connection(MetadataSettings(), connection)
     return MetadataStore(connection)
 
 

@@ -11,6 +11,7 @@ Phantoms exercise the pipeline. A model trained on them knows nothing about peop
 
 import csv
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from components.ingestion.names import printable
 from models.errors import InputError
 from models.features import CLASSES
 
@@ -36,6 +38,8 @@ model trained on them says nothing about a patient.
 
 `train.csv`: filename, label, patient_id, source.
 """
+_HEADING = README.partition("\n")[0].encode()
+_IMAGE = re.compile(r"phantom-\d{4,}\.jpeg")
 
 
 @dataclass(frozen=True)
@@ -51,38 +55,64 @@ def write_sample(folder: Path, images: int = 800, seed: int = 2020) -> dict[str,
     """Writes `images` phantoms and `train.csv` into `folder`; returns the count per class.
 
     The same `images` and `seed` give the same bytes. The folder appears whole or not at
-    all: phantoms are drawn beside it and renamed into place.
+    all: phantoms are drawn beside it and renamed into place. An older sample is replaced.
+
+    `coronet run` wants every class in its test split; of fewer than about 200 images, covid's
+    share is too small for that.
 
     Raises:
-        InputError: if `folder` holds something that is not a sample of ours, or if
-            `images` is too small for every class to have one in each split.
+        InputError: `images` is below 40, or `folder` holds something that is not ours, or is no
+            folder that can be written.
     """
     if images < 40:
         raise InputError(f"a sample needs at least 40 images, received {images}")
-    if folder.exists() and any(folder.iterdir()):
-        readme = folder / "README.md"
-        if not readme.is_file() or "Synthetic chest phantoms" not in readme.read_text():
-            raise InputError(
-                f"{folder} is not empty and was not written by `coronet sample`: "
-                "name another folder, or empty this one"
-            )
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder} cannot be replaced as a whole: name a new folder")
     staging = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / "train").mkdir(parents=True)
+    try:
+        if folder.is_symlink():
+            raise InputError(f"{folder} is a link: name the folder itself")
+        if folder.exists():
+            _require_ours(folder)
+        counts = _write_phantoms(staging, images, seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}; name another folder") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return counts
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuses a folder in which anything was not written by `write_sample`."""
+    strays = sorted(folder.iterdir())
+    readme, train = folder / "README.md", folder / "train"
+    if readme.is_file() and readme.read_bytes().startswith(_HEADING):
+        strays = [path for path in strays if path.name not in ("README.md", "train", "train.csv")]
+        if train.is_dir():
+            strays += [path for path in sorted(train.iterdir()) if not _IMAGE.fullmatch(path.name)]
+    if strays:
+        raise InputError(
+            f"{folder} is not empty, and `coronet sample` did not write its "
+            f"{printable(str(strays[0].relative_to(folder)))}: name another folder, or empty this "
+            "one"
+        )
+
+
+def _write_phantoms(folder: Path, images: int, seed: int) -> dict[str, int]:
+    (folder / "train").mkdir(parents=True)
     counts = dict.fromkeys(CLASSES, 0)
-    with (staging / "train.csv").open("w", newline="") as table:
+    with (folder / "train.csv").open("w", newline="") as table:
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(["filename", "label", "patient_id", "source"])
         for index, phantom in enumerate(draw_phantoms(images, seed)):
             name = f"phantom-{index:04d}.jpeg"
             _, encoded = cv2.imencode(".jpeg", phantom.pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
-            (staging / "train" / name).write_bytes(encoded.tobytes())
+            (folder / "train" / name).write_bytes(encoded.tobytes())
             rows.writerow([name, phantom.label, phantom.patient_id, SOURCE])
             counts[phantom.label] += 1
-    (staging / "README.md").write_text(README.format(seed=seed))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging.rename(folder)
+    (folder / "README.md").write_text(README.format(seed=seed))
     return counts
 
 

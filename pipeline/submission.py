@@ -1,5 +1,6 @@
 """Predictions for unlabelled images in the challenge's format: `filename,label`."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,14 +83,18 @@ def _rows(table: Path) -> Iterator[Input]:
                     f"{table} has no column {FILENAME_COLUMN!r}; its columns are {rows.fieldnames}"
                 )
             for row in rows:
-                name = row[FILENAME_COLUMN]
+                name = row[FILENAME_COLUMN] or ""  # None in a row that is too short
                 line = rows.line_num
                 if name in seen:
                     raise InputError(
                         f"{table}, line {line}: {printable(name)} is in line {seen[name]} already"
                     )
                 seen[name] = line
-                yield Input(name, folder / safe_relative(name))
+                try:
+                    path = folder / safe_relative(name)
+                except ValueError as error:
+                    raise InputError(f"{table}, line {line}: {error}") from error
+                yield Input(name, path)
     except InputError:
         raise
     except (csv.Error, ValueError, OSError) as error:
@@ -154,6 +159,8 @@ def write_submission(
         InputError: images cannot be read (and `allow_missing` is off), or `out` cannot be
             written.
     """
+    if not out.name:
+        raise InputError(f"cannot write {out}: it is a folder; name a file")
     staging = out.with_name(f".{out.name}.{os.getpid()}.incoming")
     labelled = 0
     missing: list[str] = []
@@ -187,7 +194,8 @@ def write_submission(
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
     finally:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, as a rule
+            staging.unlink()
     return Submission(labelled, tuple(missing))
 
 

@@ -31,10 +31,18 @@ def check(
     import logging
 
     from rich.console import Console
+    from rich.markup import escape
 
+    from components.ingestion.names import printable
     from components.ingestion.refusals import listing
+    from models.errors import InputError
     from models.features import DISCLAIMER
     from pipeline.atomic import write_text
+    from pipeline.quiet import hush
+
+    if details is not None and not details.name:
+        raise InputError(f"--details {details} is a folder: name a file")
+    hush()
 
     # TFDV's own use of deprecated TensorFlow is nothing that a user could change.
     for library in ("tensorflow", "apache_beam", "absl"):
@@ -42,11 +50,8 @@ def check(
     console = Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
     with console.status("loading TensorFlow"):
         from pipeline import checking
-    with console.status(f"reading {folder}"):
+    with console.status(f"reading {escape(printable(str(folder)))}"):
         result = checking.check(bundle, folder, max_bad, max_unfamiliar)
-    if details is not None:
-        write_text(details, json.dumps(result.to_dict(), indent=2) + "\n")
-
     console.print(f"images      {result.images} readable, {len(result.refused)} refused")
     if result.refused:
         console.print(listing(result.refused, SHOWN))
@@ -57,10 +62,17 @@ def check(
     else:
         console.print(f"unfamiliar  {len(result.unfamiliar)} ({result.unfamiliar_share:.1%})")
         for name in result.unfamiliar[:SHOWN]:
-            console.print(f"  {name}")
+            console.print(f"  {printable(name)}")
         shares = ", ".join(f"{count} {name}" for name, count in result.predicted.items())
         console.print(f"predicted   {shares}")
         console.print(DISCLAIMER)
     console.print("verdict     it fits" if result.fits else "verdict     it does not fit")
+    if details is not None:  # after what it would cost to lose
+        try:
+            write_text(details, json.dumps(result.to_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {details}: {error.strerror}; choose another --details"
+            ) from error
     if not result.fits:
         raise typer.Exit(DOES_NOT_FIT)

@@ -12,6 +12,9 @@ def compare(
     """Put the models of several runs into one table, from ML Metadata."""
     from rich.console import Console
 
+    from pipeline.quiet import hush
+
+    hush()
     from pipeline.comparison import candidates_of, table, warnings
 
     console = Console()

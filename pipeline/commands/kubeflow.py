@@ -43,6 +43,9 @@ def compile_(
     beam_runner: BeamRunnerOption = None,
 ) -> None:
     """Compile the pipeline to a KFP v2 specification. Needs no cluster."""
+    from pipeline.quiet import hush
+
+    hush()
     from kubeflow import runner
 
     settings = load_settings(model, preset, config, set_, beam_runner)
@@ -80,6 +83,9 @@ def submit(
     Exit status: 0 the run succeeded (or was started, with --no-wait), 1 it did not, 2 bad
     input.
     """
+    from pipeline.quiet import hush
+
+    hush()
     from components.ingestion.fingerprint import fingerprint
     from kubeflow import runner, submission
 

@@ -24,10 +24,18 @@ def preview(
     clip_limit: Annotated[float, typer.Option(help="CLAHE's clip limit.", min=0)] = 2.0,
 ) -> None:
     """Draw one X-ray through every preprocessing method, with and without CLAHE."""
+    import contextlib
+
+    from components.ingestion.names import printable
     from components.ingestion.readers import read
     from components.ingestion.refusals import RefusedError
     from components.ingestion.settings import DataSettings
     from models.errors import InputError
+    from pipeline.quiet import hush
+
+    if not out.name:
+        raise InputError(f"cannot write {out}: it is a folder; choose another --out")
+    hush()
     from pipeline.preview import draw, panels
 
     try:
@@ -45,4 +53,7 @@ def preview(
         partial.replace(out)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
-    print(f"{out}: the original and methods A to D, with and without CLAHE")
+    finally:
+        with contextlib.suppress(OSError):  # it is not there, as a rule
+            partial.unlink()
+    print(f"{printable(str(out))}: the original and methods A to D, with and without CLAHE")

@@ -15,6 +15,9 @@ def report(
     """Say where a run's report is; write it again if it is missing, or on request."""
     page = run / "report" / "index.html"
     if rebuild or not page.is_file():
+        from pipeline.quiet import hush
+
+        hush()
         from pipeline.reporting import rebuild_report
 
         rebuild_report(run)

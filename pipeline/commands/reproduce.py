@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import FirstOption
+from pipeline.commands.options import FirstOption, check_output
 from pipeline.commands.progress import shown
 from pipeline.commands.run import LOG
 
@@ -45,6 +45,7 @@ def reproduce(
     from pipeline.experiments.choices import choose
     from pipeline.quiet import quiet
 
+    check_output(output, data)
     settings = load("paper", None, list(set_ or []))
     console = Console()
     with quiet(output / LOG):

@@ -1,23 +1,21 @@
 """`coronet run`."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.errors import InputError
 from pipeline.commands.options import (
     BeamRunnerOption,
     ConfigOption,
     ModelOption,
     PresetOption,
     SetOption,
+    check_output,
     load_settings,
 )
 
 NOTHING_PASSED = 3
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path keeps one slash of gs://
 LOG = "logs/run.log"
 
 
@@ -37,18 +35,13 @@ def run(
     Exit status: 0 a model was pushed; 3 none passed the gate; 2 bad input or
     configuration; 1 anything else.
     """
-    if _SCHEME.match(str(output)):
-        raise InputError(
-            f"--output {output}: a folder of this machine gets the report, the bundle and the "
-            "log; what the nodes write can go elsewhere, as in --set artifacts=gs://bucket/folder"
-        )
-
     from rich.console import Console
 
     from components.ingestion.preflight import preflight
     from models.features import DISCLAIMER
     from pipeline.quiet import quiet
 
+    check_output(output, data)
     settings = load_settings(model, preset, config, set_, beam_runner)
     console = Console()
     for note in preflight(data, settings.data).notes:

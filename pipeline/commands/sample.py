@@ -8,8 +8,13 @@ import typer
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is missing.")],
-    images: Annotated[int, typer.Option(help="How many images.", min=40)] = 800,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 2020,
+    images: Annotated[
+        int,
+        typer.Option(
+            help="How many; a run needs about 200, for covid to be in its test split.", min=40
+        ),
+    ] = 800,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same images.", min=0)] = 2020,
 ) -> None:
     """Draw synthetic chest phantoms, a labelled data set that needs no download."""
     from pipeline.sample import write_sample

@@ -24,6 +24,9 @@ def submit(
     """Predict unlabelled images, for the challenge: one row `filename,label` each."""
     from components.ingestion.names import printable
     from models.features import DISCLAIMER
+    from pipeline.quiet import hush
+
+    hush()
     from pipeline import submission
 
     inputs = submission.find_inputs(images)
@@ -31,5 +34,6 @@ def submit(
     written = submission.write_submission(inputs, label, out, allow_missing)
     for name in written.missing:
         print(f"no label for {printable(name)}: it cannot be read", file=sys.stderr)
-    print(f"{out}: {written.labelled} images labelled, {len(written.missing)} left empty")
+    empty = len(written.missing)
+    print(f"{printable(str(out))}: {written.labelled} images labelled, {empty} left empty")
     print(DISCLAIMER)

@@ -10,6 +10,7 @@ from pipeline.commands.options import (
     ConfigOption,
     PresetOption,
     SetOption,
+    check_output,
     load_settings,
 )
 from pipeline.commands.run import LOG, NOTHING_PASSED
@@ -38,6 +39,7 @@ def tune(
     from pipeline.experiments.choices import choose
     from pipeline.quiet import quiet
 
+    check_output(output, data)
     names = ",".join(choose("--model", model, MODEL_NAMES))
     overrides = [*(set_ or []), f"tune=[{names}]"]
     settings = load_settings(names, preset, config, overrides, beam_runner)

@@ -157,15 +157,35 @@ def test_a_bundle_without_statistics(bundle, images, tmp_path):
         run_check(copy, images("few", 3, 195))
 
 
-def test_the_command(bundle, images, tmp_path):
+def run_command(*arguments: Path | str):
     from pipeline.commands.check import check
 
     app = typer.Typer()
     app.command()(check)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command(bundle, images, tmp_path):
     details = tmp_path / "details.json"
-    arguments = [str(bundle), str(images("cli", 10, 900)), "--details", str(details)]
-    result = CliRunner().invoke(app, arguments)
+    result = run_command(bundle, images("cli", 10, 900), "--details", details)
     assert result.exit_code == 3, result.output
     assert "does not fit" in result.output
     assert "size_bucket" in result.output
     assert json.loads(details.read_text())["fits"] is False
+
+
+@pytest.mark.parametrize("details", ["nowhere/details.json", "folder"])
+def test_details_that_cannot_be_written_do_not_cost_the_result(bundle, images, tmp_path, details):
+    (tmp_path / "folder").mkdir()
+    result = run_command(bundle, images("lost", 10, 900), "--details", tmp_path / details)
+    assert isinstance(result.exception, InputError)
+    assert f"cannot write {tmp_path / details}" in str(result.exception)
+    assert "does not fit" in result.output
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_a_folder_whose_name_looks_like_markup(bundle, images, tmp_path):
+    folder = tmp_path / "[" / "x]"
+    shutil.copytree(images("markup", 5, 199), folder)
+    result = run_command(bundle, folder)
+    assert "images      5 readable" in result.output, result.exception

@@ -8,6 +8,7 @@ import pytest
 
 from models.features import DISCLAIMER
 from pipeline.cli import COMMANDS
+from pipeline.commands.options import check_output
 
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "cv2", "numpy", "pandas", "matplotlib")
 
@@ -42,20 +43,57 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_bad_configuration_exits_2_before_anything_runs(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    done = _coronet(
-        "run", "--data", str(tmp_path), "--output", str(output), "--set", "coronet.epoch=3"
-    )
+    data, output = tmp_path / "data", tmp_path / "out"
+    done = _coronet("run", "--data", str(data), "--output", str(output), "--set", "coronet.epoch=3")
     assert done.returncode == 2
     assert "unknown key 'coronet.epoch'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not output.exists()
 
 
-def test_an_output_elsewhere_exits_2_and_says_what_can_be_there(tmp_path: Path) -> None:
-    done = _coronet("run", "--data", str(tmp_path), "--output", "gs://bucket/run")
+WRITERS = {"run": (), "tune": ("--model", "svm"), "crossval": ("--model", "svm"), "reproduce": ()}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("gs://bucket/run", "--set artifacts=gs://"),
+        ("data/run", "lies inside --data data"),
+        ("data", "lies inside --data data"),
+        ("link/run", "lies inside --data data"),
+        ("run[1]", "Beam takes [ ] * ? for patterns"),
+    ],
+)
+def test_an_output_that_cannot_be_one_exits_2_before_anything_is_written(
+    command: str, output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("link").symlink_to("data")
+    done = _coronet(command, "--data", "data", "--output", output, *WRITERS[command])
     assert done.returncode == 2
-    assert "--set artifacts=gs://" in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "link"]
+
+
+def test_an_output_beside_the_data_or_beside_a_bucket_is_one() -> None:
+    check_output(Path("data-run"), "data")
+    check_output(Path("run"), "gs://bucket/x-rays")
+
+
+def test_an_output_that_cannot_be_written_exits_2_and_is_named(
+    sample_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for output in (file, file / "below"):
+        done = _coronet("run", "--data", str(sample_folder), "--output", str(output))
+        assert done.returncode == 2
+        assert f"cannot write {output}/logs/run.log" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert file.read_text() == "mine"
 
 
 def test_missing_data_exits_2_and_names_it(tmp_path: Path) -> None:

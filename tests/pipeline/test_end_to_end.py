@@ -72,7 +72,7 @@ def _run(data: Path, output: Path, model: str, **changes: object) -> Finished:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms") / "sample"
-    write_sample(folder, images=120)
+    write_sample(folder, images=200)  # of fewer, no covid may come into the test split
     return folder
 
 

@@ -57,6 +57,19 @@ def test_the_password_comes_from_the_environment(
     assert not (tmp_path / "unused.db").exists()
 
 
+@pytest.mark.parametrize("damage", [b"no database at all" * 9, None], ids=["junk", "cut short"])
+def test_a_damaged_file_is_named_with_what_to_do(damage: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "metadata.db"
+    connection = connection_config(MetadataSettings(), file)
+    _record_run(MetadataStore(connection), "first")
+    file.write_bytes(damage or file.read_bytes()[: file.stat().st_size // 2])
+    damaged = f"cannot open {file}: it is damaged or not writable; .*--output"
+    with pytest.raises(InputError, match=damaged):
+        check_connection(MetadataSettings(), connection)
+    with pytest.raises(InputError, match=damaged):
+        open_run(tmp_path)
+
+
 @dataclass(frozen=True)
 class MariaDb:
     """A running server with an empty database and a user that owns it."""

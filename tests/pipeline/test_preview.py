@@ -1,5 +1,7 @@
 """The preview page shows what the pipeline would feed the classifiers."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from typer.testing import CliRunner
 
 from models.errors import InputError
 from pipeline.commands.preview import preview
-from pipeline.preview import panels
+from pipeline.preview import draw, panels
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (300, 440), dtype=np.uint8)
 
@@ -77,3 +79,20 @@ def test_an_output_folder_that_does_not_exist_is_named(tmp_path):
     result = run(str(source), "--out", str(tmp_path / "nowhere" / "page.png"))
     assert isinstance(result.exception, InputError)
     assert "nowhere" in str(result.exception)
+
+
+@pytest.mark.parametrize("out", ["folder", "file/page.png", "/"])
+def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path, out):
+    source = tmp_path / "chest.png"
+    cv2.imwrite(str(source), IMAGE)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    result = run(str(source), "--out", str(tmp_path / out))
+    assert isinstance(result.exception, InputError)
+    assert f"cannot write {tmp_path / out}" in str(result.exception)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["chest.png", "file", "folder"]
+
+
+@pytest.mark.parametrize("name", [b"a$_$b.png", b"\xff\xfe.png"], ids=["mathtext", "not UTF-8"])
+def test_any_name_can_be_a_title(columns, name):
+    assert draw(columns[:1], os.fsdecode(name)).startswith(b"\x89PNG")

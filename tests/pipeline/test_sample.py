@@ -1,7 +1,10 @@
 """The built-in sample: deterministic, in the paper's proportions, and not too easy."""
 
 import csv
+import errno
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,9 +12,13 @@ import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
+from typer import Typer
+from typer.testing import CliRunner
 
 from models.errors import InputError
 from models.features import CLASSES
+from pipeline import sample
+from pipeline.commands.sample import sample as command
 from pipeline.sample import draw_phantom, draw_phantoms, write_sample
 
 
@@ -73,3 +80,93 @@ def test_refuses_to_overwrite_what_is_not_a_sample(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
     with pytest.raises(InputError, match="at least 40"):
         write_sample(tmp_path / "new", images=3)
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _stray(name: str) -> Callable[[Path], None]:
+    """Adds the user's own file to a sample."""
+
+    def add(folder: Path) -> None:
+        (folder / name).write_text("mine")
+
+    return add
+
+
+def _theirs(folder: Path) -> None:
+    """Makes a folder of the user's that only speaks of a sample."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "README.md").write_text("Unlike Synthetic chest phantoms, these are ours.\n")
+
+
+def _not_text(folder: Path) -> None:
+    (folder / "README.md").write_bytes(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_stray("notes.txt"), "notes.txt"),
+        (_stray("train/mine.jpeg"), "train/mine.jpeg"),
+        (_stray("train/phantom-notes.txt"), "train/phantom-notes.txt"),
+        (_theirs, "README.md"),
+        (_not_text, "README.md"),
+    ],
+)
+def test_a_sample_with_something_of_the_users_is_left_alone(
+    change: Callable[[Path], None], named: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sample"
+    write_sample(folder, images=40)
+    change(folder)
+    before = _tree(tmp_path)
+    with pytest.raises(InputError, match=f"did not write its {named}"):
+        write_sample(folder, images=40)
+    assert _tree(tmp_path) == before
+
+
+def test_a_sample_replaces_an_older_one(tmp_path: Path) -> None:
+    folder = tmp_path / "sample"
+    write_sample(folder, images=41)
+    write_sample(folder, images=40)
+    assert len(_rows(folder)) == len(list((folder / "train").iterdir())) == 40
+
+
+@pytest.mark.parametrize("place", ["file", "file/sample", "link", "", ".."])
+def test_a_place_that_cannot_be_replaced_is_named(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path / "empty" if place in ("", "..") else tmp_path)
+    with pytest.raises(InputError, match=r"name a|name the folder"):
+        write_sample(Path(place), images=40)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "file", "link"]
+
+
+def test_a_failure_leaves_nothing_beside_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(images: int, seed: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sample, "draw_phantoms", fails)
+    with pytest.raises(InputError, match="No space left"):
+        write_sample(tmp_path / "new", images=40)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, [str(tmp_path / "new"), "--seed", "-1"])
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)

@@ -113,6 +113,15 @@ def test_an_old_submission_survives_a_failure(images: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["submission.csv", "test"]
 
 
+@pytest.mark.parametrize("out", ["folder", "file/submission.csv", "/"])
+def test_a_place_that_cannot_be_written_is_named(images: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=f"cannot write {tmp_path / out}"):
+        submission.write_submission(submission.find_inputs(images), _label, tmp_path / out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "test"]
+
+
 def test_names_that_look_like_formulas_are_made_safe(tmp_path: Path) -> None:
     for name in ("=cmd|' calc'!A0.png", "+1.png", "-1.png", "@a.png", 'a"b,c.png'):
         _write_image(tmp_path / "test" / name, 32)
@@ -128,8 +137,9 @@ def test_names_that_look_like_formulas_are_made_safe(tmp_path: Path) -> None:
     [
         ("name\na.png\n", "no column 'filename'"),
         ("filename\na.png\nb.png\na.png\n", "line 4: a.png is in line 2 already"),
-        ("filename\n../secret.png\n", "leaves its folder"),
-        ("filename\n/etc/passwd\n", "not a relative path"),
+        ("filename\n../secret.png\n", r"test\.csv, line 2: leaves its folder"),
+        ("filename\na.png\n/etc/passwd\n", r"test\.csv, line 3: not a relative path"),
+        ("source,filename\nx,a.png\nx\n", r"test\.csv, line 3: not a relative path: ''"),
         ("filename\n", "names no image"),
         ("", "no column 'filename'"),
         ('filename\n"a.png\n', "cannot use"),
