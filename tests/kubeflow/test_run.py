@@ -46,7 +46,7 @@ REVISION = "under test"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms") / "sample"
-    write_sample(folder, images=80)
+    write_sample(folder, images=100)  # enough for covid in the test split
     return folder
 
 

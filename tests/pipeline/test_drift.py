@@ -78,7 +78,7 @@ def since(verdict: dict[str, Any]) -> dict[str, float]:
 
 def test_drift_since_the_run_before(tmp_path: Path, runs) -> None:
     first = tmp_path / "first"
-    write_sample(first, images=120)
+    write_sample(first, images=200)
     second = tmp_path / "second"
     shutil.copytree(first, second)
     with (second / "train.csv").open(newline="") as file:
