@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -117,13 +118,13 @@ esac
 """
 
 
-def commands_of_the_recipe(folder: Path, fold: str) -> list[str]:
+def commands_of_the_recipe(folder: Path, fold: str, **environment: str) -> list[str]:
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(FAKE_PYTHON, encoding="utf-8")
     python.chmod(0o755)
     command = ["sh", str(RECIPE), "data", "work", str(python)]
-    subprocess.run(command, cwd=folder, env={**os.environ, "FOLD": fold}, check=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, "FOLD": fold, **environment}, check=True)
     return (folder / "commands").read_text(encoding="utf-8").splitlines()
 
 
@@ -144,6 +145,19 @@ def test_the_recipe_runs_no_stage_twice(tmp_path: Path) -> None:
     assert [line.split()[1].rsplit(".", 1)[1] for line in again] == [
         "prepare", "recalibrate", "untie", "export",
     ]  # fmt: skip
+
+
+def test_a_rehearsal_is_the_recipe_with_an_epoch_a_stage(tmp_path: Path) -> None:
+    def stages(commands: list[str]) -> list[str]:
+        shortened = (re.sub(r" --mixes \d+", "", line) for line in commands)
+        return [re.sub(r"--epochs \d+", "--epochs N", line) for line in shortened]
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "short").mkdir()
+    whole = commands_of_the_recipe(tmp_path / "whole", "0")
+    short = commands_of_the_recipe(tmp_path / "short", "0", REHEARSAL="1")
+    assert stages(short) == stages(whole)
+    assert {line.split("--epochs ")[1].split()[0] for line in short if "--epochs" in line} == {"1"}
 
 
 def test_what_was_prepared_belongs_to_one_set_of_images(tmp_path: Path) -> None:

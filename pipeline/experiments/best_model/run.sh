@@ -7,6 +7,8 @@
 # with pipeline/experiments/best_model/requirements.txt. Hours of one core; a stage that is there
 # already is not run again.
 # FOLD=0 trains only the validated twin, which leaves one fold of patients out throughout.
+# REHEARSAL=1 is one epoch a stage and few pictures: whether all of it goes through, on new data or
+# a new machine, before it takes hours. What comes out is no model.
 set -eu
 data=$1 work=$2 torch=$3 fold=${FOLD:--1}
 package=pipeline.experiments.best_model
@@ -20,7 +22,8 @@ once() {
 }
 # stage NAME EPOCHS ARGUMENTS...: a training run is whole when its history is.
 stage() {
-    name=$1 epochs=$2
+    name=$1 epochs=${REHEARSAL:+1}
+    epochs=${epochs:-$2}
     shift 2
     [ "$(cat "$work/$name/history.jsonl" 2>/dev/null | wc -l)" -ge "$epochs" ] && return
     rm -rf "${work:?}/$name"
@@ -31,7 +34,8 @@ lessons() {
     folder=$work/$1 kind=$2
     shift 2
     once "$folder/soft_labels.npz" "$torch" -m $package.soft_labels "$@" --work "$work" --fold 0 \
-        --teacher "$kind:$folder/weights.pt" --output "$folder/soft_labels.npz"
+        ${REHEARSAL:+--mixes 200} --teacher "$kind:$folder/weights.pt" \
+        --output "$folder/soft_labels.npz"
 }
 # full NAME EPOCHS FOLD SEED INITIAL TEACHERS...: a student at full size, on all but the fold.
 # The classical teacher always is one of them.
