@@ -94,7 +94,7 @@ class TrainingSettings(Settings):
         recalibrate_batch_norm: after the last epoch, take the batch-norm statistics again over
             the unaugmented training images; kept if the validation loss falls.
         flip_at_test: average the prediction over the image and its mirror image.
-        precision: Keras dtype policy.
+        precision: Keras dtype policy; `auto` is mixed_bfloat16 where the machine multiplies it.
         backend: the Keras backend that trains; export always goes through TensorFlow.
     """
 
@@ -119,7 +119,7 @@ class TrainingSettings(Settings):
     batch_norm_momentum: float = Field(default=0.99, gt=0, lt=1)
     recalibrate_batch_norm: bool = False
     flip_at_test: bool = False
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
 
 

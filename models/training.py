@@ -14,6 +14,7 @@ from models.callbacks import AveragedWeights, RunLog, SaveBest, early_stopping, 
 from models.checkpoint import Checkpoint
 from models.classifier import build_network
 from models.data import Split, evaluation_batches, steps_per_epoch, training_batches
+from models.devices import precision
 from models.errors import DivergedError
 from models.mlp import HalfSquaredError
 from models.optimization import build_optimizer
@@ -177,7 +178,7 @@ def compiled_network(
         steps_per_epoch: batches of one pass over the training split.
     """
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.training.precision)
+    keras.config.set_dtype_policy(precision(settings.training.precision))
     try:
         network = build_network(settings, size)
     finally:
@@ -232,6 +233,7 @@ def _key(job: Job, training_split: Split, evaluation_split: Split) -> str:
     parts = [
         job.name,
         job.settings.model_dump_json(),
+        precision(job.settings.training.precision),
         job.seed,
         training_split.digest(),
         evaluation_split.digest(),

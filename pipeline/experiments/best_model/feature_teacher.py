@@ -26,6 +26,7 @@ from sklearn.svm import SVC
 
 from pipeline.experiments.best_model import data, unseen
 from pipeline.experiments.best_model.network import CLASSES
+from pipeline.experiments.best_model.precision import autocast
 from pipeline.experiments.best_model.scores import scores
 from pipeline.experiments.best_model.teacher import Teacher
 from pipeline.experiments.best_model.views import resized
@@ -83,7 +84,7 @@ def _network_features(kind: str, images: np.ndarray, side: int) -> np.ndarray:
     """Returns means and deviations of the ImageNet features, averaged with the mirror image's."""
     teacher = Teacher(kind).eval().to(memory_format=torch.channels_last)
     found = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         for start in range(0, len(images), _BATCH):
             batch = np.stack([resized(one, side) for one in images[start : start + _BATCH]])
             unit = torch.from_numpy(batch[:, None]).float() / 255

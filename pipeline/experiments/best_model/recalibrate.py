@@ -19,6 +19,7 @@ from torch import nn
 
 from pipeline.experiments.best_model import data
 from pipeline.experiments.best_model.network import Coronet
+from pipeline.experiments.best_model.precision import autocast
 from pipeline.experiments.best_model.train import validate
 
 BATCH = 32
@@ -39,7 +40,7 @@ def recalibrate(network: nn.Module, images: np.ndarray, seed: int) -> None:
             module.reset_running_stats()
             module.momentum = None  # PyTorch's cumulative average
     network.train()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         for batch in _batches(images, seed):
             network(batch)
     network.eval()

@@ -23,6 +23,7 @@ from torch import nn
 from pipeline.experiments.best_model import data
 from pipeline.experiments.best_model.mixing import numbered_mix
 from pipeline.experiments.best_model.network import CLASSES, Coronet
+from pipeline.experiments.best_model.precision import autocast
 from pipeline.experiments.best_model.teacher import KINDS, Teacher
 from pipeline.experiments.best_model.views import numbered_view
 
@@ -107,7 +108,7 @@ def answer_views(
 def _ask(teacher: nn.Module, picture: Callable[[int], np.ndarray], count: int) -> np.ndarray:
     """Returns the logits, float32 [count, CLASSES], of pictures [side, side]."""
     logits = np.empty((count, CLASSES), np.float32)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         for start in range(0, count, _BATCH):
             stop = min(start + _BATCH, count)
             batch = np.stack([picture(number) for number in range(start, stop)])

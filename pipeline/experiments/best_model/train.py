@@ -23,6 +23,7 @@ from pipeline.experiments.best_model.lessons import Lessons
 from pipeline.experiments.best_model.losses import cross_entropy, distillation
 from pipeline.experiments.best_model.mixing import mix, numbered_mix
 from pipeline.experiments.best_model.network import CLASSES, Coronet
+from pipeline.experiments.best_model.precision import autocast
 from pipeline.experiments.best_model.scores import scores
 from pipeline.experiments.best_model.teacher import KINDS, Teacher
 from pipeline.experiments.best_model.views import ViewSettings, numbered_view, random_view
@@ -197,7 +198,7 @@ def train(
 
 
 def _loss(job: Job, batch: Batch) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = job.network(_resized(batch.images, job.size)).float()
     loss = cross_entropy(logits, batch.targets, batch.weights)
     if job.lessons is None:
@@ -242,7 +243,7 @@ def predict(network: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     """Returns probabilities [N, CLASSES] of uint8 images [N, side, side]: image and mirror."""
     network.eval()
     found = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         for start in range(0, len(images), BATCHES_PREDICTED):
             batch = torch.from_numpy(images[start : start + BATCHES_PREDICTED, None])
             unit = _resized(batch.float() / 255, size)
