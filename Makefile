@@ -41,7 +41,7 @@ model: $(READY) $(if $(filter .tools/%,$(TORCH_PYTHON)),$(TORCH_READY)) ## Rebui
 	  --set data.split_file="$(abspath $(WORK))/splits.csv"
 
 test: $(READY) lint ## Lint, type check and run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY) ## Run the tests that CI has no time for
 	$(BIN)/pytest -m slow
