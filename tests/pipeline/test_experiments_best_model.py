@@ -149,7 +149,7 @@ def test_the_recipe_runs_no_stage_twice(tmp_path: Path) -> None:
 
 def test_a_rehearsal_is_the_recipe_with_an_epoch_a_stage(tmp_path: Path) -> None:
     def stages(commands: list[str]) -> list[str]:
-        shortened = (re.sub(r" --mixes \d+", "", line) for line in commands)
+        shortened = (re.sub(r" --(views|mixes) \d+", "", line) for line in commands)
         return [re.sub(r"--epochs \d+", "--epochs N", line) for line in shortened]
 
     (tmp_path / "whole").mkdir()

@@ -40,6 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--detail", action="store_true", help="they were trained with it")
     parser.add_argument("--size", type=int, default=200, help="that they were trained at")
+    parser.add_argument("--views", type=int, default=soft_labels.VIEWS, help="of each image")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -59,7 +60,7 @@ def main() -> None:
     for fold, teacher in teachers.items():
         _, asked = prepared.split(fold)
         network = soft_labels.load_teacher(teacher)
-        views = soft_labels.answer_views(network, images, asked, soft_labels.VIEWS)
+        views = soft_labels.answer_views(network, images, asked, arguments.views)
         probabilities[asked] = soft_labels.over_views(views)
         print(json.dumps({"fold": fold, **scores(probabilities[asked], prepared.labels[asked])}))
     print(json.dumps({"fold": "all", **scores(probabilities, prepared.labels)}))

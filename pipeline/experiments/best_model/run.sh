@@ -34,7 +34,7 @@ lessons() {
     folder=$work/$1 kind=$2
     shift 2
     once "$folder/soft_labels.npz" "$torch" -m $package.soft_labels "$@" --work "$work" --fold 0 \
-        ${REHEARSAL:+--mixes 200} --teacher "$kind:$folder/weights.pt" \
+        ${REHEARSAL:+--views 2 --mixes 200} --teacher "$kind:$folder/weights.pt" \
         --output "$folder/soft_labels.npz"
 }
 # full NAME EPOCHS FOLD SEED INITIAL TEACHERS...: a student at full size, on all but the fold.
@@ -87,7 +87,8 @@ once "$work/crossed.npz" "$torch" -m $package.crossed_teacher --work "$work" --f
     --teacher "1:lite2:$work/crossed-1/weights.pt" --teacher "2:lite2:$work/crossed-2/weights.pt" \
     --teacher "3:lite2:$work/crossed-3/weights.pt" --teacher "4:lite2:$work/crossed-4/weights.pt" \
     --soft-labels "$work/small-2/soft_labels.npz" --soft-labels "$work/large-1/soft_labels.npz" \
-    --soft-labels "$work/large-2/soft_labels.npz" --detail --size 288 --output "$work/crossed.npz"
+    --soft-labels "$work/large-2/soft_labels.npz" --detail --size 288 \
+    ${REHEARSAL:+--views 2} --output "$work/crossed.npz"
 full last 26 "$fold" 9 "again$fold" large-2 full0 crossed
 
 # Training saw shifted, mixed and brightened pictures; serving will not.
