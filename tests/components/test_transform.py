@@ -22,9 +22,10 @@ print(len(os.listdir("/proc/self/task")))
 
 
 @pytest.fixture(autouse=True)
-def _flags_as_before():
+def _flags_as_in_a_new_process():
     flag = flags.FLAGS["tfxio_use_byte_size_batching"]
     before = flag.default
+    flags.FLAGS.set_default(flag.name, False)
     yield
     flags.FLAGS.set_default(flag.name, before)
 
