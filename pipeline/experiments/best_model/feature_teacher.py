@@ -51,23 +51,28 @@ def unseen_probabilities(
             answer = np.zeros((len(labels), CLASSES))
             for fold in np.unique(folds):
                 asked = folds == fold
-                model = make().fit(matrix[~asked], labels[~asked])
+                known = matrix[~asked]
+                model = make(min(known.shape)).fit(known, labels[~asked])
                 answer[asked] = model.predict_proba(matrix[asked])
             answers.append(answer)
     return np.mean(answers, axis=0)
 
 
-def _support_vectors() -> ClassifierMixin:
+def _support_vectors(most: int) -> ClassifierMixin:
+    """Of at most `most` components: there are no more than images or numbers an image."""
     machine = CalibratedClassifierCV(SVC(C=3), ensemble=False)
-    return make_pipeline(StandardScaler(), PCA(150, random_state=0), machine)
+    return make_pipeline(StandardScaler(), PCA(min(150, most), random_state=0), machine)
 
 
-def _logistic_regression() -> ClassifierMixin:
+def _logistic_regression(most: int) -> ClassifierMixin:
     regression = LogisticRegression(C=0.003, max_iter=1000)
-    return make_pipeline(StandardScaler(), PCA(200, random_state=0), regression)
+    return make_pipeline(StandardScaler(), PCA(min(200, most), random_state=0), regression)
 
 
-_CLASSIFIERS: tuple[Callable[[], ClassifierMixin], ...] = (_support_vectors, _logistic_regression)
+_CLASSIFIERS: tuple[Callable[[int], ClassifierMixin], ...] = (
+    _support_vectors,
+    _logistic_regression,
+)
 
 
 def _features(prepared: data.Prepared) -> Iterator[np.ndarray]:
