@@ -1,6 +1,7 @@
 """Writing so that a reader finds the old content or the new, never a part of it."""
 
 import contextlib
+import os
 from pathlib import Path
 
 
@@ -10,7 +11,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; `path` is as it was, with nothing left beside it.
     """
-    staging = path.with_name(f".{path.name}.incoming")
+    staging = path.with_name(f".{path.name}.{os.getpid()}.incoming")  # each process its own
     try:
         staging.write_text(text, encoding="utf-8")
         staging.replace(path)

@@ -85,7 +85,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             judge_inputs(root, refusals, accepted - len(resolution.refused), settings)
             examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
             counts, without_patient = self._second_pass(
-                resolution, assignment, settings.split_file, shards, workspace, examples
+                resolution, assignment, shards, workspace, examples
             )
             _judge_splits(root, counts)
         finally:
@@ -151,7 +151,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self,
         resolution: Resolution,
         assignment: Assignment,
-        split_file: str,
         shards: int,
         workspace: str,
         examples: Artifact,
@@ -169,9 +168,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Shards" >> beam.Create(range(shards))
                 | beam.Reshuffle()
                 | "Write"
-                >> beam.ParDo(
-                    _WriteShard(resolution, assignment, split_file, shards, workspace, folders)
-                )
+                >> beam.ParDo(_WriteShard(resolution, assignment, shards, workspace, folders))
                 | "Count" >> beam.combiners.Count.PerElement()
                 | "CountsToJson" >> beam.Map(json.dumps)
                 | "WriteCounts" >> _write_lines(workspace, "counts")
@@ -248,7 +245,6 @@ class _WriteShard(beam.DoFn):
         self,
         resolution: Resolution,
         assignment: Assignment,
-        split_file: str,
         shards: int,
         workspace: str,
         folders: dict[str, str],
@@ -256,7 +252,6 @@ class _WriteShard(beam.DoFn):
         self._left_out = frozenset(refusal.path for refusal in resolution.refused)
         self._same_split = resolution.same_split
         self._assignment = assignment
-        self._split_file = split_file
         self._shards = shards
         self._workspace = workspace
         self._folders = folders
@@ -286,7 +281,7 @@ class _WriteShard(beam.DoFn):
         if split is None:
             name = records.text(example, features.FILENAME)
             raise InputError(
-                f"{self._split_file} names no split for {name} (key {key}): add it, "
+                f"{self._assignment.table} names no split for {name} (key {key}): add it, "
                 "or leave data.split_file empty"
             )
         return split

@@ -17,6 +17,7 @@ class Assignment:
     """From a key (`components.ingestion.splits.split_key`) to its split.
 
     Attributes:
+        table: the file that decides; empty if the hash does.
         given: whether a table decides.
 
     Raises:
@@ -25,11 +26,12 @@ class Assignment:
 
     def __init__(self, settings: DataSettings) -> None:
         self._shares, self._salt = settings.splits, settings.split_salt
-        self._given = read_split_table(settings.split_file) if settings.split_file else None
+        self.table = settings.split_file
+        self._given = read_split_table(self.table) if self.table else None
 
     @property
     def given(self) -> bool:
-        return self._given is not None
+        return bool(self.table)
 
     def __call__(self, key: str) -> str | None:
         """Returns the split of `key`; None if a table is given and does not name it."""

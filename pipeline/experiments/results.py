@@ -1,7 +1,6 @@
 """What one fold gave, and the summary of several."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from components.evaluation.intervals import wilson
 from models.features import CLASSES
+from pipeline import atomic
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Writes `text` under another name first, so that `file` is never seen half-written."""
+    """Writes `text` into `file`, whose folder is made if need be; never seen half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(f".{file.name}.{os.getpid()}")
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(file)
+    atomic.write_text(file, text)
