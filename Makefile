@@ -79,7 +79,7 @@ $(TORCH_READY): requirements-torch.lock | $(UV)
 	touch $@
 
 clean: ## Remove what runs and tests wrote
-	rm -rf run sample .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf run sample .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info edge/build edge/*.egg-info
 
 distclean: clean ## Also remove the environment, and the model that took hours
 	rm -rf .venv .tools model
