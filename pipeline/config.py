@@ -6,7 +6,7 @@ over the one before. It is stored with the run as `config.yaml`, which is itself
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -213,22 +213,44 @@ def _explain(error: ValidationError) -> str:
     for mistake in error.errors():
         place = ".".join(str(part) for part in mistake["loc"])
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(mistake["loc"][:-1])
-            near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            lines.append(f"unknown key {place!r}: {hint}")
+            lines.append(f"unknown key {place!r}: {_hint(mistake['loc'])}")
         else:
             reason = mistake["msg"].removeprefix("Value error, ")
             lines.append(f"{place}: {reason} (received {mistake['input']!r})")
     return "the configuration is not valid:\n  " + "\n  ".join(lines)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _hint(unknown: tuple[int | str, ...]) -> str:
+    """Where the key that was meant is: under that name anywhere, else below under one like it."""
+    *place, last = map(str, unknown)
+    section = _section(place)
+    below = {".".join([*place, key]): key.rpartition(".")[2] for key in _keys(section)}
+    anywhere = {key: key.rpartition(".")[2] for key in _keys(Config)}
+    near = difflib.get_close_matches(last, sorted(set(below.values())), n=1, cutoff=0.55)
+    for keys, name in ((below, last), (anywhere, last), (below, "".join(near))):
+        if meant := [key for key, its_name in keys.items() if its_name == name]:
+            return f"did you mean {' or '.join(map(repr, meant))}?"
+    return f"known: {', '.join(sorted(section.model_fields))}"
+
+
+def _section(place: Iterable[str]) -> type[BaseModel]:
     section: type[BaseModel] = Config
-    for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(
-            item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)
-        )
-    return sorted(section.model_fields)
+    for part in place:
+        section = next(_sections(section, part))
+    return section
+
+
+def _sections(section: type[BaseModel], name: str) -> Iterator[type[BaseModel]]:
+    """The section that the key `name` holds, if it holds one; it may be optional."""
+    annotation = section.model_fields[name].annotation
+    for item in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            yield item
+
+
+def _keys(section: type[BaseModel]) -> Iterator[str]:
+    """Every key of `section` and of what is in it, with dots."""
+    for name in section.model_fields:
+        yield name
+        for inner in _sections(section, name):
+            yield from (f"{name}.{key}" for key in _keys(inner))

@@ -43,8 +43,14 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("coronet.trainin.epochs=3", "did you mean 'training'"),
+        ("coronet.trainin.epochs=3", "did you mean 'coronet.training'"),
         ("seeed=3", "did you mean 'seed'"),
+        ("coronet.epochs=3", "did you mean 'coronet.training.epochs'"),
+        ("coronet.epocs=3", "did you mean 'coronet.training.epochs'"),
+        ("svm.preprocessing.clip=3", "did you mean 'svm.preprocessing.clip_limit'"),
+        ("training.epochs=3", "'svm.training' or 'mlp.training' or 'coronet.training'"),
+        ("coronet.accuracy=0.9", "did you mean 'gate.accuracy'"),
+        ("qqq=3", "known: artifacts, beam, coronet"),
         ("coronet.training.epochs=0", "coronet.training.epochs"),
         ("coronet.training.epochs=many", "coronet.training.epochs"),
         ("preprocessing.method=E", "preprocessing.method"),
