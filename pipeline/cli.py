@@ -7,11 +7,13 @@ heavy only when it is called: `coronet --help` must not pay for TensorFlow.
 import importlib
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
 from models.errors import InputError
 from models.features import DISCLAIMER
+from pipeline import revision
 from pipeline.errors import RunFailedError
 
 # In the order in which a newcomer meets them.
@@ -35,12 +37,20 @@ RUN_FAILED = 1
 USAGE_ERROR = 2
 
 
+def _show(version: bool) -> None:
+    if version:
+        typer.echo(f"coronet {revision.current()}")
+        raise typer.Exit
+
+
 def build_app() -> typer.Typer:
     """Returns the typer application with every command."""
     app = typer.Typer(
         name="coronet",
+        callback=_options,
         help=f"Classify chest X-rays as normal, bacterial, viral or covid. {DISCLAIMER}",
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # otherwise it keeps the lines of a docstring as they are
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -52,6 +62,15 @@ def build_app() -> typer.Typer:
         else:
             app.command(name=name)(command)
     return app
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show),
+    ] = False,
+) -> None:
+    """What `coronet` takes without a command; the one option has ended the program by now."""
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Which code is running: the Git commit of a checkout, else the installed version."""
 
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,7 @@ def current() -> str:
     """Returns `<version>+<short commit>`, with `.dirty` if tracked files were changed."""
     release = version("coronet")
     root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    if not (root / ".git").exists() or shutil.which("git") is None:
         return release
     described = subprocess.run(
         ["git", "-C", str(root), "describe", "--always", "--dirty=.dirty", "--abbrev=12"],

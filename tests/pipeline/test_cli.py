@@ -1,7 +1,9 @@
 """The command line: quick to answer, and clear about mistakes."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,24 @@ def test_every_command_has_help(command: str) -> None:
     done = _coronet(command, "--help")
     assert done.returncode == 0, done.stderr
     assert command in done.stdout
+
+
+def test_it_says_its_version_also_where_there_is_no_git() -> None:
+    release = version("coronet")
+    assert _coronet("--version").stdout.startswith(f"coronet {release}")
+    without = subprocess.run(
+        [sys.executable, "-c", "from pipeline.revision import current; print(current())"],
+        env={**os.environ, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert without.stdout == f"{release}\n", without.stderr
+
+
+def test_help_is_wrapped_as_a_whole() -> None:
+    done = _coronet("check", "--help")
+    assert "skew against the training       \n statistics and images unlike" in done.stdout
 
 
 def test_bad_configuration_exits_2_before_anything_runs(tmp_path: Path) -> None:
