@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -20,6 +20,9 @@ from edge.metadata import (
     SCORES_OUTPUT,
     Metadata,
 )
+
+MAX_THREADS: Final = 1024
+"""LiteRT does not return, or crashes, when it is asked for tens of thousands."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Classifier:
             threads: CPU threads of one prediction.
 
         Raises:
-            EdgeError: there is no usable model at `path`, or `threads` is not positive.
+            EdgeError: there is no usable model at `path`, or `threads` is out of range.
         """
-        if threads < 1:
-            raise EdgeError(f"threads must be at least 1, received {threads}")
+        if not 1 <= threads <= MAX_THREADS:
+            raise EdgeError(f"threads must be from 1 to {MAX_THREADS}, received {threads}")
         self.folder = edge_metadata.find_folder(path)
         self.metadata: Metadata = edge_metadata.read(self.folder)
         files = [

@@ -41,13 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", type=Path, nargs="+", help="images, or folders of them")
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     predict.add_argument("--explain", type=Path, help="folder for occlusion overlays")
-    predict.add_argument("--threads", type=int, default=1)
+    predict.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     serve = commands.add_parser("serve", help="a local web page")
-    serve.add_argument("bundle", type=Path)
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8000)
-    serve.add_argument("--runtime", choices=("auto", "browser", "python"), default="auto")
-    serve.add_argument("--threads", type=int, default=1)
+    serve.add_argument("bundle", type=Path, help="push/ folder of a run, or its edge/ folder")
+    serve.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    serve.add_argument(
+        "--runtime",
+        choices=("auto", "browser", "python"),
+        default="auto",
+        help="where inference runs (default: in the browser, if it can)",
+    )
+    serve.add_argument("--threads", type=int, default=1, help="with inference in Python")
     return parser
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from edge.errors import EdgeError
 
@@ -81,8 +81,10 @@ def read_image(source: Source) -> Picture:
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, EdgeError):
             raise
+        # Pillow's own words for it name an object in memory.
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise EdgeError(
-            f"{name} cannot be decoded ({error}): give a JPEG, PNG, BMP, GIF or DICOM file"
+            f"{name} cannot be decoded ({reason}): give a JPEG, PNG, BMP, GIF or DICOM file"
         ) from error
 
 

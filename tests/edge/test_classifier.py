@@ -264,6 +264,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         Classifier(tmp_path)
 
 
-def test_threads_must_be_positive(edge_model):
-    with pytest.raises(EdgeError, match="at least 1"):
-        Classifier(edge_model, threads=0)
+@pytest.mark.parametrize("threads", [0, 100_000])
+def test_threads_that_litert_cannot_take_are_refused(edge_model, threads):
+    with pytest.raises(EdgeError, match="from 1 to 1024"):
+        Classifier(edge_model, threads=threads)

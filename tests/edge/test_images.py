@@ -158,7 +158,7 @@ def huge_png() -> bytes:
     ("source", "message"),
     [
         (b"", "empty"),
-        (b"not an image at all", "cannot be decoded"),
+        (b"not an image at all", r"cannot be decoded \(unknown format\)"),
         (ENCODED["grey JPEG"][:400], "cannot be decoded"),
         (ENCODED["grey PNG"][:400], "cannot be decoded"),
         (huge_png(), "over the limit"),
