@@ -147,7 +147,8 @@ def write_submission(
     """Writes one row per input, in order, without holding more than a batch of images.
 
     Images are read as ingestion reads them. The file appears under its name when it is
-    complete. A name that a spreadsheet would take for a formula gets an apostrophe.
+    complete. A name that a spreadsheet would take for a formula gets an apostrophe; what is
+    not UTF-8 in a name is shown with escapes.
 
     Args:
         inputs: from `find_inputs`.
@@ -167,7 +168,7 @@ def write_submission(
     reasons: list[str] = []
     rest = iter(inputs)
     try:
-        with staging.open("w", newline="", encoding="utf-8") as file:
+        with staging.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow([FILENAME_COLUMN, LABEL_COLUMN])
             while batch := list(islice(rest, _BATCH)):

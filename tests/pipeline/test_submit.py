@@ -1,6 +1,7 @@
 """Submissions: every input once, in order, safe to open, whole or not there."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -130,6 +131,16 @@ def test_names_that_look_like_formulas_are_made_safe(tmp_path: Path) -> None:
     assert sorted(row[0] for row in _rows(out)[1:]) == sorted(
         ["'=cmd|' calc'!A0.png", "'+1.png", "'-1.png", "'@a.png", 'a"b,c.png']
     )
+
+
+def test_a_name_that_is_not_utf8_loses_no_row(tmp_path: Path) -> None:
+    image = tmp_path / "test" / "a.png"
+    _write_image(image, 32)
+    image.with_name(os.fsdecode(b"\xff.png")).write_bytes(image.read_bytes())
+    out = tmp_path / "submission.csv"
+    written = submission.write_submission(submission.find_inputs(image.parent), _label, out)
+    assert written.labelled == 2
+    assert [row[0] for row in _rows(out)[1:]] == ["a.png", r"\udcff.png"]
 
 
 @pytest.mark.parametrize(
