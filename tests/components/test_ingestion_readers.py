@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.ingestion import exif
 from components.ingestion.readers import read
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
+from edge import exif
 
 SETTINGS = DataSettings()
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
