@@ -41,6 +41,7 @@ from models.preprocessing import (
     target_size,
 )
 from models.settings import ClassifierSettings, CoronetSettings, PreprocessingSettings
+from pipeline.atomic import staged
 from pipeline.experiments import span
 from pipeline.experiments.dataset import LabelledImages
 from pipeline.experiments.figures import accuracy_bars, confusion_matrices
@@ -434,9 +435,8 @@ def preprocessed(encoded: Sequence[bytes], resolved: ResolvedPreprocessing) -> n
 
 def _save_array(file: Path, array: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(f".{file.name}.{os.getpid()}.npy")
-    np.save(staging, array)
-    staging.replace(file)
+    with staged(file) as staging:
+        np.save(staging, array)
 
 
 def _digest(identity: dict) -> str:

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+from pipeline.atomic import staged
 
 FILE = "checkpoint.pt"
 
@@ -22,7 +25,7 @@ class Checkpoint:
     def __init__(
         self,
         folder: Path,
-        settings: dict[str, object],
+        settings: dict[str, Any],
         network: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         random: np.random.Generator,
@@ -30,7 +33,7 @@ class Checkpoint:
         self._file, self._settings = folder / FILE, settings
         self._network, self._optimizer, self._random = network, optimizer, random
 
-    def save(self, history: list[dict[str, object]]) -> None:
+    def save(self, history: list[dict[str, Any]]) -> None:
         """Writes the state after the epochs that `history` has a line of."""
         texts = {
             "settings": self._settings,
@@ -43,11 +46,10 @@ class Checkpoint:
             "dropout": torch.get_rng_state(),
             "texts": json.dumps(texts),
         }
-        staging = self._file.with_suffix(".partial")
-        torch.save(state, staging)
-        staging.replace(self._file)
+        with staged(self._file) as staging:
+            torch.save(state, staging)
 
-    def restore(self) -> list[dict[str, object]]:
+    def restore(self) -> list[dict[str, Any]]:
         """Returns the history so far; an empty one where no epoch is whole.
 
         Raises:

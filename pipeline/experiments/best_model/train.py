@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.atomic import write_text
+from pipeline.atomic import staged, write_text
 from pipeline.experiments.best_model import data, soft_labels, unseen
 from pipeline.experiments.best_model.checkpoint import Checkpoint
 from pipeline.experiments.best_model.lessons import Lessons
@@ -184,7 +184,7 @@ def train(
     checkpoint = Checkpoint(output, settings, network, optimizer, batches.random)
     history = checkpoint.restore()
     started = time.monotonic()
-    before = history[-1]["seconds"] if history else 0.0
+    before = float(history[-1]["seconds"]) if history else 0.0
     for epoch in range(len(history), job.epochs):
         loss = _epoch(job, batches, optimizer, epoch)
         line = {
@@ -196,8 +196,8 @@ def train(
         print(json.dumps(line), flush=True)
         history.append(line)
         checkpoint.save(history)
-        torch.save(network.state_dict(), output / "weights.partial")
-        (output / "weights.partial").replace(output / "weights.pt")
+        with staged(output / "weights.pt") as staging:
+            torch.save(network.state_dict(), staging)
         # Last: a run is whole when its history is.
         lines = "".join(json.dumps(line) + "\n" for line in history)
         write_text(output / "history.jsonl", lines)
