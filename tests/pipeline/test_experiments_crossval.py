@@ -21,7 +21,7 @@ from models.settings import (
     SvmSettings,
     TrainingSettings,
 )
-from pipeline.experiments import crossval
+from pipeline.experiments import crossval, crossval_report, training_task
 from pipeline.experiments.choices import choose
 from pipeline.experiments.dataset import LabelledImages, read_labelled_images
 from pipeline.experiments.folds import make_folds
@@ -190,7 +190,7 @@ def test_cross_validation_goes_on_where_it_stopped(tmp_path: Path, dataset: Labe
     assert {file: file.stat().st_mtime_ns for file in kept} == before
     assert [one.confusion for one in again] == [one.confusion for one in first]
 
-    summaries = crossval.write_report(again, 3, tmp_path)
+    summaries = crossval_report.write_report(again, 3, tmp_path)
     stored = json.loads((tmp_path / "crossval.json").read_text())
     assert [one["mean"] for one in stored["summaries"]] == [one.mean for one in summaries]
     assert (tmp_path / "accuracy_svm.png").read_bytes().startswith(b"\x89PNG")
@@ -234,7 +234,7 @@ def test_the_mirror_image_counts_where_the_exported_model_looks_at_it() -> None:
     images = np.array([[[[0], [255]]], [[[51], [51]]]], np.uint8)
     for flipped, expected in ((False, [[0], [0.2]]), (True, [[0.5], [0.2]])):
         training = TrainingSettings(flip_at_test=flipped)
-        scores = crossval._predict(FirstColumn(), images, CoronetSettings(training=training))
+        scores = training_task.predict(FirstColumn(), images, CoronetSettings(training=training))
         np.testing.assert_allclose(scores, expected)
 
 
