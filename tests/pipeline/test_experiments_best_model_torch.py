@@ -35,7 +35,6 @@ from pipeline.experiments.best_model.soft_labels import (  # noqa: E402
     load_teacher,
 )
 from pipeline.experiments.best_model.train import (  # noqa: E402
-    Batch,
     Batches,
     Job,
     predict,
@@ -309,9 +308,12 @@ def test_a_run_writes_the_weights_that_it_validated(tmp_path: Path) -> None:
     assert all(torch.equal(value, saved[key]) for key, value in job.network.state_dict().items())
 
 
-@pytest.mark.parametrize("step", [4, 5])  # of the third epoch, each of two
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [("_loss", 4), ("_loss", 5), ("_publish", 2)],  # two steps an epoch: all are of the third
+)
 def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, calls: int
 ) -> None:
     prepared, whole = blobs(20, 40), a_job()
     train(whole, prepared, 0, tmp_path / "whole")
@@ -319,15 +321,15 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     class CutOffError(Exception):
         pass
 
-    steps = iter(range(step + 1))
+    left = iter(range(calls))
+    uncut = getattr(training, function)
 
-    def cut_off(job: Job, batch: Batch) -> torch.Tensor:
-        if next(steps) == step:
+    def cut_off(*arguments: object) -> object:
+        if next(left, None) is None:
             raise CutOffError
-        return loss(job, batch)
+        return uncut(*arguments)
 
-    loss = training._loss
-    monkeypatch.setattr(training, "_loss", cut_off)
+    monkeypatch.setattr(training, function, cut_off)
     with pytest.raises(CutOffError):
         train(a_job(), prepared, 0, tmp_path / "cut")
     monkeypatch.undo()

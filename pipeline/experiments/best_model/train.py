@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -183,6 +184,8 @@ def train(
     settings = job.settings() | {"fold": fold, "images": len(indices)}
     checkpoint = Checkpoint(output, settings, network, optimizer, batches.random)
     history = checkpoint.restore()
+    if history:
+        _publish(network, history, output)  # the cut may have come before it
     started = time.monotonic()
     before = float(history[-1]["seconds"]) if history else 0.0
     for epoch in range(len(history), job.epochs):
@@ -196,12 +199,15 @@ def train(
         print(json.dumps(line), flush=True)
         history.append(line)
         checkpoint.save(history)
-        with staged(output / "weights.pt") as staging:
-            torch.save(network.state_dict(), staging)
-        # Last: a run is whole when its history is.
-        lines = "".join(json.dumps(line) + "\n" for line in history)
-        write_text(output / "history.jsonl", lines)
+        _publish(network, history, output)
     checkpoint.remove()
+
+
+def _publish(network: nn.Module, history: list[dict[str, Any]], output: Path) -> None:
+    with staged(output / "weights.pt") as staging:
+        torch.save(network.state_dict(), staging)
+    # Last: a run is whole when its history is.
+    write_text(output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in history))
 
 
 def _epoch(job: Job, batches: Batches, optimizer: torch.optim.Optimizer, epoch: int) -> float:
