@@ -228,7 +228,7 @@ def test_a_teacher_in_detail_is_asked_about_the_pictures_that_the_student_sees(
 
 
 def test_a_fold_is_asked_of_the_network_that_did_not_see_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared = blobs(20, 24)
     arrays = {field: getattr(prepared, field) for field in ("images", "labels")}
@@ -257,6 +257,7 @@ def test_a_fold_is_asked_of_the_network_that_did_not_see_it(
     monkeypatch.setattr("sys.argv", [*command, teachers[0]])
     with pytest.raises(SystemExit):
         crossed_teacher.main()
+    assert "no --teacher for fold" in capsys.readouterr().err
 
 
 def test_an_earlier_student_teaches(tmp_path: Path) -> None:
