@@ -104,6 +104,14 @@ def test_a_copy_that_was_cut_off_is_no_bundle(tmp_path: Path) -> None:
     assert not (destination / "saved_model" / "half").exists()
 
 
+def test_a_copy_goes_over_the_half_of_one_before(tmp_path: Path) -> None:
+    made, half = _make(tmp_path / "bundle", "weights"), tmp_path / "half"
+    (half / "saved_model").mkdir(parents=True)
+    (half / "saved_model" / "saved_model.pb").write_text("we")
+    bundle.copy_tree(str(made), str(half))
+    assert (half / "saved_model" / "saved_model.pb").read_text() == "weights"
+
+
 def test_damaged_and_foreign_manifests_are_refused(tmp_path: Path) -> None:
     made = _make(tmp_path / "bundle", "weights")
     manifest = made / "bundle.json"

@@ -51,7 +51,8 @@ def test_each_image_is_tested_once_and_no_patient_is_torn_apart() -> None:
     labels, groups = random_patients(400)
     folds = make_folds(labels, groups, 5, SEED)
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(400))
-    for fold in folds:
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        np.testing.assert_array_equal(fold.validation, following.test)
         parts = [
             {groups[index] for index in part} for part in (fold.train, fold.validation, fold.test)
         ]
