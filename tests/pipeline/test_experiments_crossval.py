@@ -108,18 +108,27 @@ def test_summary_is_over_the_folds() -> None:
     setup = Setup("mlp", "D", "preset")
     right = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 5, 0), (0, 0, 0, 5))
     half = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 5, 0, 0), (5, 0, 0, 0))
-    (summary,) = summarize(
-        [FoldResult(setup, 0, (8, 8), right, 1.0), FoldResult(setup, 1, (8, 8), half, 2.0)]
+    other = Setup("svm", "D", "preset")
+    summary, single = summarize(
+        [
+            FoldResult(setup, 0, (8, 8), right, 1.0),
+            FoldResult(other, 0, (8, 8), half, 4.0),
+            FoldResult(setup, 1, (8, 8), half, 2.0),
+        ]
     )
-    assert (summary.folds, summary.mean, summary.seconds) == (2, 0.75, 3.0)
+    assert (summary.setup, summary.folds, summary.mean, summary.seconds) == (setup, 2, 0.75, 3.0)
     assert summary.deviation == pytest.approx(np.std([1.0, 0.5], ddof=1))
+    assert (single.setup, single.folds, single.mean, single.seconds) == (other, 1, 0.5, 4.0)
+    assert single.deviation == 0
 
 
 def test_a_result_survives_the_disk(tmp_path: Path) -> None:
-    result = FoldResult(Setup("svm", "B", "max"), 3, (10, 12), ((1, 2, 3, 4),) * 4, 1.5)
-    result.save(tmp_path / "folds" / "one.json")
-    assert FoldResult.load(tmp_path / "folds" / "one.json") == result
-    assert [file.name for file in (tmp_path / "folds").iterdir()] == ["one.json"]
+    setup, history = Setup("svm", "B", "max"), {"accuracy": [0.5, 0.75]}
+    result = FoldResult(setup, 3, (10, 12), ((1, 2, 3, 4),) * 4, 1.5, history)
+    file = tmp_path / "run" / "folds" / "one.json"
+    result.save(file)
+    assert FoldResult.load(file) == result
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_choices() -> None:
