@@ -58,6 +58,7 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
         ("mlp.activations=[relu, relu, relu]", "2 hidden layers"),
         ("beam.options=[workers]", "starts with --"),
         ("name=Not A Name", "name"),
+        ("seed=2147483648", "seed: .*less than 2147483648"),
         ("coronet.training.learning_rate=.inf", "coronet.training.learning_rate: .*finite"),
         ("gate.max_edge_drop=.nan", "gate.max_edge_drop: .*finite"),
         ("data.splits={train: .nan, eval: 16, test: 20}", "data.splits.train: .*finite"),
