@@ -49,6 +49,7 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
         ("coronet.training.epochs=many", "coronet.training.epochs"),
         ("preprocessing.method=E", "preprocessing.method"),
         ("preprocessing.tile_grid=[8]", "preprocessing.tile_grid"),
+        ("preprocessing.tile_grid=[8, 257]", "preprocessing.tile_grid.1"),
         ("models=[cnn]", "models.0"),
         ("models=[]", "at least one of svm, mlp, coronet"),
         ("gate.accuracy=1.5", "gate.accuracy"),
