@@ -55,6 +55,7 @@ def test_a_file_that_says_nothing_leaves_the_defaults(tmp_path: Path) -> None:
         ("coronet.training.epochs=many", "coronet.training.epochs"),
         ("preprocessing.method=E", "preprocessing.method"),
         ("preprocessing.tile_grid=[8]", "preprocessing.tile_grid"),
+        ("preprocessing.tile_grid=[8, 257]", "preprocessing.tile_grid.1"),
         ("models=[cnn]", "models.0"),
         ("models=[]", "at least one of svm, mlp, coronet"),
         ("gate.accuracy=1.5", "gate.accuracy"),
