@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edge import jpeg
 from edge.errors import EdgeError
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""A file with these bytes anywhere is not for pydicom: it inflates the whole data set without a
+limit, and finds the transfer syntax behind whatever else is in the header, in any encoding."""
 
 
 def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
-    """Decodes a single-frame monochrome DICOM file.
-
-    The standard's greyscale pipeline (PS3.3 C.11): rescale, then VOI window or table (the
-    range of the pixels where there is none), then MONOCHROME1 inverted.
+    """Decodes a single-frame monochrome DICOM file, as `presentation` does.
 
     Returns:
         uint8 [H, W], 0 black.
@@ -29,16 +29,14 @@ def read_pixels(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         import pydicom
     except ImportError as error:
         raise EdgeError(f"{name} is DICOM: install pydicom to read it") from error
-    if _DEFLATED in data:
-        # pydicom inflates the whole data set without a limit, and finds the transfer syntax
-        # behind whatever else is in the header.
+    if DEFLATED in data:
         raise EdgeError(f"{name} is deflated DICOM: save it in another transfer syntax")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about non-conforming values, of which many exist
             dataset = pydicom.dcmread(io.BytesIO(data))
             _check(dataset, name, max_pixels)
-            return _presentation(dataset)
+            return presentation(dataset)
     except EdgeError:
         raise
     except Exception as error:  # a damaged header or codec may raise anything
@@ -59,23 +57,7 @@ def _check(dataset: Any, name: str, max_pixels: int) -> None:
             f"{name} has {dataset.Columns} x {dataset.Rows} pixels, over the limit of "
             f"{max_pixels:,}: scale it down"
         )
-    if dataset.file_meta.TransferSyntaxUID.is_compressed:
-        _check_codestream(dataset, name)
-
-
-def _check_codestream(dataset: Any, name: str) -> None:
-    """Refuses a JPEG or JPEG 2000 inside of another size than the header's.
-
-    Decoders take the memory that the picture inside asks for, which the limit does not see.
-    """
-    from pydicom.encaps import generate_frames
-
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    try:
-        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
-            width, height = image.size
-    except OSError:
-        return  # another compression
+    width, height = size_inside(dataset)
     if (width, height) != (int(dataset.Columns), int(dataset.Rows)):
         raise EdgeError(
             f"{name} has {dataset.Columns} x {dataset.Rows} pixels by its header, but the "
@@ -83,7 +65,36 @@ def _check_codestream(dataset: Any, name: str) -> None:
         )
 
 
-def _presentation(dataset: Any) -> np.ndarray:
+def size_inside(dataset: Any) -> tuple[int, int]:
+    """Returns the (width, height) of the JPEG, JPEG-LS or JPEG 2000 inside; else the header's.
+
+    Decoders take the memory that the picture inside asks for, which a limit on the header's
+    size does not see.
+    """
+    by_header = int(dataset.Columns), int(dataset.Rows)
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return by_header
+    from pydicom.encaps import generate_frames
+
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+            return image.size
+    except OSError:
+        # Pillow knows neither lossless JPEG nor JPEG-LS; RLE's decoder allocates by the header.
+        return jpeg.frame_size(frame) or by_header
+
+
+def presentation(dataset: Any) -> np.ndarray:
+    """Returns the pixels of a pydicom data set as a viewer shows them.
+
+    The standard's greyscale pipeline (PS3.3 C.11.1 and C.11.2): modality table or rescale, then
+    VOI table or window (the range of the pixels without padding where there is none), then
+    MONOCHROME1 inverted.
+
+    Returns:
+        uint8 [H, W], 0 black.
+    """
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
     from pydicom.uid import RLELossless
 
@@ -100,7 +111,8 @@ def _presentation(dataset: Any) -> np.ndarray:
         values = apply_voi(values, dataset)
     elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
         values = apply_windowing(values, dataset)
-        low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)
+        with np.errstate(over="ignore"):
+            low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)
     else:
         padding = dataset.get("PixelPaddingValue")
         shown = values[stored != padding] if padding is not None else values

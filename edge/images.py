@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from edge import exif
 from edge.errors import EdgeError
 
 Source = str | Path | bytes | np.ndarray
@@ -29,17 +30,6 @@ _CHROMA_SIDE = 128  # chroma is a mean: a small copy gives it as well
 _LUMA_WEIGHTS = np.array([9798, 19235, 3735], np.int32)
 _LUMA_SHIFT = 15
 _LUMA_BLOCK = 1 << 18  # pixels at a time: their products take eight times the image's memory
-
-_ORIENTATION = 0x0112
-_TURNS: Final[dict[object, Image.Transpose]] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -120,35 +110,27 @@ def _checked_pixels(pixels: np.ndarray) -> np.ndarray:
 def _decode(data: bytes, name: str) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         check_size(*image.size, name)
-        if image.format == "JPEG":
-            colourfulness = _jpeg_colourfulness(data) if image.mode != "L" else 0.0
-            image.draft("L", image.size)  # libjpeg's own luma, without a way through RGB
-            grey = image if image.mode == "L" else image.convert("L")
-            return Picture(np.asarray(_upright(grey)), colourfulness)
-        upright = _upright(image)
-        if upright.mode.startswith("I"):  # 16 bits, held in a wider integer
-            return Picture((np.asarray(upright).astype(np.int64) >> 8).astype(np.uint8))
-        if upright.mode in ("L", "LA"):
-            return Picture(np.asarray(upright.getchannel("L")))
-        if upright.mode == "1":
-            return Picture(np.asarray(upright.convert("L")))
-        rgb = np.asarray(upright.convert("RGB"))
+        turn = exif.orientation(image)
+        picture = _jpeg(image, data) if image.format == "JPEG" else _without_loss(image)
+    return Picture(exif.upright(picture.pixels, turn), picture.colourfulness)
+
+
+def _jpeg(image: Image.Image, data: bytes) -> Picture:
+    colourfulness = _jpeg_colourfulness(data) if image.mode != "L" else 0.0
+    image.draft("L", image.size)  # libjpeg's own luma, without a way through RGB
+    grey = image if image.mode == "L" else image.convert("L")
+    return Picture(np.asarray(grey), colourfulness)
+
+
+def _without_loss(image: Image.Image) -> Picture:
+    if image.mode.startswith("I"):  # 16 bits, held in a wider integer
+        return Picture((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    if image.mode in ("L", "LA"):
+        return Picture(np.asarray(image.getchannel("L")))
+    if image.mode == "1":
+        return Picture(np.asarray(image.convert("L")))
+    rgb = np.asarray(image.convert("RGB"))
     return Picture(_luma(rgb), _colourfulness(rgb))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turns `image` by its EXIF orientation, as the training graph does.
-
-    Pillow's `exif_transpose` also obeys XMP and text chunks, which the graph does not, and
-    writes the block anew, which fails on tags of a wrong type.
-    """
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-        turn = _TURNS.get(exif.get(_ORIENTATION))
-    except Exception:  # a damaged block may raise anything
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:

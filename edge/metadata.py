@@ -197,14 +197,12 @@ def check_embedded(path: Path, metadata: Metadata) -> None:
 
     Digests tie the files to `edge.json`; this ties it to them: a changed order of the
     classes would give every answer the wrong name. The variant may differ, since a float
-    model may stand in for the int8 one. A file that says nothing contradicts nothing.
+    model may stand in for the int8 one.
 
     Raises:
-        EdgeError: the file says something else of itself, or is damaged.
+        EdgeError: the file says something else of itself or nothing, or is damaged.
     """
     embedded = read_embedded(path)
-    if embedded is None:
-        return
     for name, value in json.loads(metadata.embedded_json).items():
         if name != "variant" and embedded.get(name) != value:
             raise EdgeError(
@@ -213,11 +211,11 @@ def check_embedded(path: Path, metadata: Metadata) -> None:
             )
 
 
-def read_embedded(path: Path) -> dict[str, Any] | None:
-    """Returns the metadata that the TFLite file at `path` carries itself; None if none of ours.
+def read_embedded(path: Path) -> dict[str, Any]:
+    """Returns the metadata that the TFLite file at `path` carries itself.
 
     Raises:
-        EdgeError: it cannot be read, or is damaged.
+        EdgeError: it cannot be read, is damaged, or carries none of ours.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -234,4 +232,6 @@ def read_embedded(path: Path) -> dict[str, Any] | None:
                 return embedded
     except Exception as error:  # a damaged table may raise anything
         raise EdgeError(f"{path} is damaged ({error}): copy the edge/ folder again") from error
-    return None
+    raise EdgeError(
+        f"{path} does not say what it is (no exporter wrote it): export the model again"
+    )

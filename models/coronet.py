@@ -12,11 +12,10 @@ import keras
 
 from models.errors import InputError
 from models.features import CLASSES
+from models.settings import CORONET_MIN_SIZE
 
 LEAK = 0.3
 """Slope of every leaky ReLU for negative inputs (section III.C.2)."""
-
-MIN_IMAGE_SIZE = 32
 
 # Per group: filters of the three convolutions, stride of its ConvBlock, and the number of
 # Bottlenecks that follow it.
@@ -45,7 +44,7 @@ def build_coronet(
     statistics of batch normalisation.
 
     Args:
-        image_size: pixels of a side, or (height, width); `MIN_IMAGE_SIZE` or more.
+        image_size: pixels of a side, or (height, width); `CORONET_MIN_SIZE` or more.
         classes: units of the softmax.
         dense_units: width of the dense layer before it; the paper tried 256, then 1024.
         dropout: share of that layer's units dropped while training.
@@ -66,9 +65,9 @@ def build_coronet(
     if classes < 1:
         raise InputError(f"classes must be 1 or more; received {classes}")
     height, width = sides
-    if min(height, width) < MIN_IMAGE_SIZE:
+    if min(height, width) < CORONET_MIN_SIZE:
         raise InputError(
-            f"CORONet needs images of {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels or more; "
+            f"CORONet needs images of {CORONET_MIN_SIZE} x {CORONET_MIN_SIZE} pixels or more; "
             f"received {height} x {width}: raise preprocessing.size, or choose another model"
         )
     layers = _FigureLayers(l2, batch_norm_momentum)

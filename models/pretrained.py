@@ -29,8 +29,11 @@ def load_pretrained(settings: CoronetSettings, size: tuple[int, int]) -> tuple[k
     with NamedTemporaryFile(suffix=".keras") as local:
         try:
             tf.io.gfile.copy(path, local.name, overwrite=True)
+            if not zipfile.is_zipfile(local.name):
+                raise ValueError("no Keras file: save the network with Keras 3, as name.keras")
             found = keras.saving.load_model(local.name, compile=False)
-        except (tf.errors.OpError, zipfile.BadZipFile, ValueError) as error:
+        except Exception as error:
+            # Keras meets an archive that is none of its own with any exception there is.
             raise InputError(f"coronet.pretrained: cannot read {path}: {error}") from error
     network = build_network(settings, size)
     wanted, given = _shapes(network), _shapes(found)

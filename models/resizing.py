@@ -101,21 +101,27 @@ def _axis_weights(source: Length, scaled: Length, window: Length) -> tuple[tf.Te
     # An interval of source / scaled pixels touches at most this many pixels.
     tap = tf.reshape(tf.range(tf.maximum(-(-source // scaled) + 1, 2)), [1, -1])
 
-    # Shrinking: overlap of [position, position + 1) * source / scaled with each source
-    # pixel, in units of 1 / scaled of a pixel.
-    start, end = position * source, (position + 1) * source
-    area_index = start // scaled + tap
-    overlap = tf.minimum(end, (area_index + 1) * scaled) - tf.maximum(start, area_index * scaled)
-    area_weight = tf.cast(tf.maximum(overlap, 0), tf.float32) / tf.cast(source, tf.float32)
+    # Lengths are in units of 1 / (2 * scaled) of a source pixel, places are seen from the middle
+    # of the axis: from its start, those of a long strip that is cropped would pass 2^31.
+    unit = 2 * scaled
+    middle = source // 2  # the pixel that `start` and `centre` count from
+    half_pixel = source % 2 * scaled
 
-    # Growing: pixel centres lie at half positions, in units of 1 / (2 * scaled).
-    centre = (2 * position + 1) * source - scaled
-    left = centre // (2 * scaled)
-    fraction = tf.cast(centre - left * 2 * scaled, tf.float32) / tf.cast(2 * scaled, tf.float32)
+    # Shrinking: overlap of [position, position + 1) * source / scaled with each source pixel.
+    start = (2 * position - scaled) * source + half_pixel
+    end = start + 2 * source
+    nearby = start // unit + tap
+    overlap = tf.minimum(end, (nearby + 1) * unit) - tf.maximum(start, nearby * unit)
+    area_weight = tf.cast(tf.maximum(overlap, 0), tf.float32) / tf.cast(2 * source, tf.float32)
+
+    # Growing: pixel centres lie at half positions.
+    centre = start + source - scaled
+    left = centre // unit
+    fraction = tf.cast(centre - left * unit, tf.float32) / tf.cast(unit, tf.float32)
     linear_weight = tf.where(tap == 0, 1 - fraction, tf.where(tap == 1, fraction, 0.0))
 
     shrinks = source >= scaled
-    index = tf.where(shrinks, area_index, left + tap)
+    index = middle + tf.where(shrinks, nearby, left + tap)
     weight = tf.where(shrinks, area_weight, linear_weight)
     inside = tf.logical_and(position >= 0, position < scaled)
     return tf.clip_by_value(index, 0, source - 1), tf.where(inside, weight, 0.0)

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import keras_tuner
+from pydantic import ValidationError
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.v1.components import TunerFnResult
 
@@ -26,6 +27,7 @@ PAPER_C = (0.1, 0.01, 0.001)
 PAPER_EPSILON = (0.001, 0.0001, 0.00001)
 MLP_UNITS = (128, 256, 512, 1024)
 CORONET_DENSE_UNITS = (256, 1024)
+AUGMENTATION_STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _MOST_TRIALS = 1000
 
 
@@ -94,17 +96,29 @@ def search_space(settings: ClassifierSettings) -> keras_tuner.HyperParameters:
         space.Choice("epsilon", list(PAPER_EPSILON))
     elif isinstance(settings, MlpSettings):
         layers = len(settings.hidden)
-        space.Choice("hidden", [str([units] * layers) for units in MLP_UNITS])
+        # Without hidden layers there is one choice.
+        widths = dict.fromkeys(str([units] * layers) for units in MLP_UNITS)
+        space.Choice("hidden", list(widths))
     elif isinstance(settings, CoronetSettings):
         rate = settings.training.learning_rate
         space.Float("training.learning_rate", rate / 10, rate * 10, sampling="log")
         space.Float("dropout", 0.2, 0.7, step=0.1)
         space.Choice("dense_units", list(CORONET_DENSE_UNITS))
         if settings.augmentation.enabled:
-            space.Float(AUGMENTATION_STRENGTH, 0.25, 1.5, step=0.25)
+            strengths = [one for one in AUGMENTATION_STRENGTHS if _augments(settings, one)]
+            space.Choice(AUGMENTATION_STRENGTH, strengths)
     else:
         raise TypeError(f"settings of no classifier: {type(settings).__name__}")
     return space
+
+
+def _augments(settings: CoronetSettings, strength: float) -> bool:
+    """Whether `strength` leaves every range of the augmentation within its bounds."""
+    try:
+        with_hyperparameters(settings, {AUGMENTATION_STRENGTH: strength})
+    except ValidationError:
+        return False
+    return True
 
 
 def _oracle(settings: ClassifierSettings, seed: int) -> keras_tuner.Oracle:

@@ -2,19 +2,34 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` beside `path`, then renames it into its place.
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Gives a file to write beside `path`, with its suffix, that takes its place at the end.
+
+    After an error inside, `path` is as it was, with nothing left beside it.
 
     Raises:
-        OSError: it cannot be written; `path` is as it was, with nothing left beside it.
+        OSError: it cannot take the place.
     """
-    staging = path.with_name(f".{path.name}.{os.getpid()}.incoming")  # each process its own
+    # Each process its own.
+    staging = path.with_name(f".{path.stem}.{os.getpid()}.incoming{path.suffix}")
     try:
-        staging.write_text(text, encoding="utf-8")
+        yield staging
         staging.replace(path)
     finally:
         with contextlib.suppress(OSError):  # it is not there, as a rule
             staging.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as `staged` does.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with staged(path) as file:
+        file.write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ from components.schema_gen.component import XraySchemaGen
 from components.transform.component import Transform
 from models.errors import InputError
 from models.features import EVAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT
-from models.settings import CoronetSettings, PreprocessingSettings
+from models.settings import CORONET_MIN_SIZE, CoronetSettings, PreprocessingSettings
 from pipeline.config import Config
 
 
@@ -201,9 +201,11 @@ def _classifier(
             "seed": config.seed,
         },
     }
-    if isinstance(settings, CoronetSettings) and settings.pretrained:
-        # Of the cache's key: the path may stay where the file does not.
-        training["custom_config"]["pretrained_digest"] = _content(settings.pretrained)
+    if isinstance(settings, CoronetSettings):
+        _check_coronet(settings, tuned=name in config.tune)
+        if settings.pretrained:
+            # Of the cache's key: the path may stay where the file does not.
+            training["custom_config"]["pretrained_digest"] = _content(settings.pretrained)
     tuner = None
     if name in config.tune:
         tuner = tfx.components.Tuner(tuner_fn="models.tuner.tuner_fn", **training).with_id(
@@ -245,6 +247,25 @@ def _classifier(
     resolvers = [baseline] if baseline else []
     tuners = [tuner] if tuner is not None else []
     return [*tuners, trainer, *resolvers, evaluator, exporter, edge_evaluator], outputs
+
+
+def _check_coronet(settings: CoronetSettings, tuned: bool) -> None:
+    """Refuses now what the Trainer would refuse in the end.
+
+    Raises:
+        InputError: the settings cannot be trained, whatever the data.
+    """
+    preprocessing = settings.preprocessing
+    assert preprocessing is not None  # `Config.classifier` has filled it in
+    if preprocessing.threshold == "preset" and preprocessing.size < CORONET_MIN_SIZE:
+        raise InputError(
+            f"CORONet needs images of {CORONET_MIN_SIZE} x {CORONET_MIN_SIZE} pixels or more; "
+            f"preprocessing.size is {preprocessing.size}: raise it, or choose another model"
+        )
+    if tuned and settings.pretrained:
+        raise InputError(
+            "coronet.pretrained names a network that is trained: leave coronet out of tune"
+        )
 
 
 def _content(path: str) -> str:

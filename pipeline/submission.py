@@ -1,8 +1,6 @@
 """Predictions for unlabelled images in the challenge's format: `filename,label`."""
 
-import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +15,7 @@ from components.ingestion.settings import DataSettings
 from components.pusher import bundle as bundles
 from models.errors import InputError
 from models.features import IMAGE, PROBABILITIES, SERVING_SIGNATURE
+from pipeline.atomic import staged
 
 FILENAME_COLUMN = "filename"
 LABEL_COLUMN = "label"
@@ -162,13 +161,15 @@ def write_submission(
     """
     if not out.name:
         raise InputError(f"cannot write {out}: it is a folder; name a file")
-    staging = out.with_name(f".{out.name}.{os.getpid()}.incoming")
     labelled = 0
     missing: list[str] = []
     reasons: list[str] = []
     rest = iter(inputs)
     try:
-        with staging.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with (
+            staged(out) as staging,
+            staging.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow([FILENAME_COLUMN, LABEL_COLUMN])
             while batch := list(islice(rest, _BATCH)):
@@ -183,20 +184,16 @@ def write_submission(
                 labelled += len(batch) - labels.count("")
                 for one, name in zip(batch, labels, strict=True):
                     rows.writerow([spreadsheet_safe(one.name), name])
-        if missing and not allow_missing:
-            listed = "\n".join(f"  {reason}" for reason in reasons[:LISTED_REFUSALS])
-            more = len(reasons) - LISTED_REFUSALS
-            raise InputError(
-                f"{len(missing)} inputs cannot be read, and every one needs a label:\n{listed}"
-                + (f"\n  and {more} more" if more > 0 else "")
-                + "\nRepair them, or give them empty labels with --allow-missing"
-            )
-        staging.replace(out)
+            if missing and not allow_missing:
+                listed = "\n".join(f"  {reason}" for reason in reasons[:LISTED_REFUSALS])
+                more = len(reasons) - LISTED_REFUSALS
+                raise InputError(
+                    f"{len(missing)} inputs cannot be read, and every one needs a label:\n{listed}"
+                    + (f"\n  and {more} more" if more > 0 else "")
+                    + "\nRepair them, or give them empty labels with --allow-missing"
+                )
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not there, as a rule
-            staging.unlink()
     return Submission(labelled, tuple(missing))
 
 

@@ -87,7 +87,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             counts, without_patient = self._second_pass(
                 resolution, assignment, shards, workspace, examples
             )
-            _judge_splits(root, counts)
+            _judge_splits(root, counts, settings)
         finally:
             fileio.rmtree(workspace)
         quarantine.write(refused.uri, refusals, _summary(plan, counts, without_patient, resolution))
@@ -319,7 +319,7 @@ def _read_lines(workspace: str, name: str) -> Iterator[Any]:
                 yield json.loads(line)
 
 
-def _judge_splits(root: str, counts: Counter[tuple[str, str]]) -> None:
+def _judge_splits(root: str, counts: Counter[tuple[str, str]], settings: DataSettings) -> None:
     """Stops the run if a class or a split came out empty.
 
     Raises:
@@ -341,9 +341,14 @@ def _judge_splits(root: str, counts: Counter[tuple[str, str]]) -> None:
     ]
     if empty or missing:
         what = f"split {', '.join(empty)} is empty" if empty else ", ".join(missing)
+        cure = (
+            f"assign some in {printable(settings.split_file)}"
+            if settings.split_file
+            else "choose another data.split_salt or other data.splits"
+        )
         raise InputError(
             f"{printable(root)}: {what} ({counts.total()} images of few patients): add images, "
-            "or choose another data.split_salt or other data.splits"
+            f"or {cure}"
         )
 
 

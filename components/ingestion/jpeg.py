@@ -6,14 +6,12 @@ compressed pixels stay as they are.
 """
 
 import re
-import struct
 
 START, END, SCAN, COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
 APPLICATION = range(0xE0, 0xF0)
 RESTARTS = range(0xD0, 0xD8)
 STUFFED = 0x00  # after 0xFF in compressed data: the byte 0xFF itself
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # not stuffed, no restart
-FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})  # T.81, table B.1, and JPEG-LS
 JFIF = b"JFIF\0"
 JFIF_BYTES = 14  # of a JFIF segment without a thumbnail
 
@@ -51,26 +49,6 @@ def without_metadata(data: bytes) -> bytes:
         if marker == COMMENT or (marker in APPLICATION and not plain_jfif):
             continue
         kept.append(data[start:at])
-
-
-def frame_size(data: bytes) -> tuple[int, int] | None:
-    """Returns the (width, height) in the frame header of `data`, any kind of JPEG or JPEG-LS.
-
-    None if there is none before the first scan, or `data` is something else.
-    """
-    if data[:2] != bytes([0xFF, START]):
-        return None
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 9 <= len(data):
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if marker in FRAMES:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
 
 
 def _end_of_scan(data: bytes, at: int) -> int:

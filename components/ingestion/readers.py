@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from components.ingestion import dicom, exif, jpeg
+from components.ingestion import dicom, jpeg
 from components.ingestion.limits import check_content, check_size
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
+from edge import exif
 
 COLOUR_LIMIT = 24
 """Mean difference of the largest and smallest channel, above which it is no radiograph."""

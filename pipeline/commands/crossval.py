@@ -48,16 +48,17 @@ def crossval(
     console = Console()
     with quiet(output / LOG):
         with console.status("loading TensorFlow"):
-            from pipeline.experiments import crossval as experiment
+            from pipeline.experiments.crossval import cross_validate, variants
+            from pipeline.experiments.crossval_report import summary_table, write_report
             from pipeline.experiments.dataset import read_labelled_images
 
         with console.status("reading the images"):
             dataset = read_labelled_images(str(data), settings.data)
-        chosen = experiment.variants(
+        chosen = variants(
             {name: settings.classifier(name) for name in names}, chosen_methods, chosen_thresholds
         )
         with shown(console) as show:
-            results = experiment.cross_validate(
+            results = cross_validate(
                 dataset,
                 chosen,
                 folds,
@@ -67,6 +68,6 @@ def crossval(
                 partial(show, "folds"),
                 first,
             )
-        summaries = experiment.write_report(results, folds, output)
-    console.print(experiment.summary_table(summaries, folds), soft_wrap=True, highlight=False)
+        summaries = write_report(results, folds, output)
+    console.print(summary_table(summaries, folds), soft_wrap=True, highlight=False)
     console.print(f"tables and figures: {output}", soft_wrap=True, highlight=False)

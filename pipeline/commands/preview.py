@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.atomic import staged
+
 
 def preview(
     image: Annotated[Path, typer.Argument(help="An X-ray: JPEG, PNG, TIFF, BMP or DICOM.")],
@@ -24,8 +26,6 @@ def preview(
     clip_limit: Annotated[float, typer.Option(help="CLAHE's clip limit.", min=0)] = 2.0,
 ) -> None:
     """Draw one X-ray through every preprocessing method, with and without CLAHE."""
-    import contextlib
-
     from components.ingestion.names import printable
     from components.ingestion.readers import read
     from components.ingestion.refusals import RefusedError
@@ -47,13 +47,9 @@ def preview(
             f"{image} is no X-ray that a run would accept: {error.reason.value}, {error.detail}"
         ) from error
     page = draw(panels(pixels, size, aspect, clip_limit), title=image.name)
-    partial = out.with_name(out.name + ".partial")
     try:
-        partial.write_bytes(page)
-        partial.replace(out)
+        with staged(out) as file:
+            file.write_bytes(page)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not there, as a rule
-            partial.unlink()
     print(f"{printable(str(out))}: the original and methods A to D, with and without CLAHE")

@@ -50,16 +50,18 @@ def reproduce(
     console = Console()
     with quiet(output / LOG):
         with console.status("loading TensorFlow"):
-            from pipeline.experiments import reproduce as experiment
+            from pipeline.experiments.bench import FULL, QUICK
             from pipeline.experiments.dataset import read_labelled_images
+            from pipeline.experiments.reproduce import reproduce as run
+            from pipeline.experiments.sections import SECTIONS
 
-        chosen = choose("--sections", sections, tuple(experiment.SECTIONS))
-        scale = experiment.QUICK if quick else experiment.FULL
+        chosen = choose("--sections", sections, tuple(SECTIONS))
+        scale = QUICK if quick else FULL
         scale = replace(scale, folds=folds or scale.folds, first=first)
         with console.status("reading the images"):
             dataset = read_labelled_images(str(data), settings.data)
         with shown(console) as show:
-            page = experiment.reproduce(
+            page = run(
                 dataset, settings, output, workers or os.cpu_count() or 1, scale, show, chosen
             )
     console.print(str(page), soft_wrap=True, highlight=False)

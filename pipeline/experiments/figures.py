@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from models.features import CLASSES, GATE_ACCURACY
+from pipeline.atomic import staged
 from pipeline.experiments.results import Summary
 
 DOTS_PER_INCH = 110
@@ -124,6 +125,5 @@ def _at_the_right(axes: Axes) -> dict[str, Any]:
 def save(figure: Figure, file: Path) -> None:
     """Writes `figure` as PNG; the file appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_name(f".{file.name}.png")
-    FigureCanvasAgg(figure).print_figure(staging, dpi=DOTS_PER_INCH)
-    staging.replace(file)
+    with staged(file) as staging:
+        FigureCanvasAgg(figure).print_figure(staging, dpi=DOTS_PER_INCH)

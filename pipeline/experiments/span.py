@@ -12,13 +12,13 @@ commute with rotations. It does not hold for Adam, which treats each axis by its
 augmentation, which makes images outside of the span.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from models.settings import ClassifierSettings, MlpSettings, SvmSettings
+from pipeline.atomic import staged
 
 _EXACT_COLUMNS = 256
 """Pixels at a time: sums of so many products of two bytes stay below 2^24, the whole numbers
@@ -45,9 +45,8 @@ class Span:
     def save(self, file: Path) -> None:
         """Writes the span; the file appears whole or not at all."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        staging = file.with_name(f".{file.name}.{os.getpid()}.npz")
-        np.savez(staging, coordinates=self.coordinates, mixing=self.mixing)
-        staging.replace(file)
+        with staged(file) as staging:
+            np.savez(staging, coordinates=self.coordinates, mixing=self.mixing)
 
     @classmethod
     def load(cls, file: Path) -> "Span":

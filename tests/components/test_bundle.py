@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -59,14 +61,17 @@ def test_deploy_repairs_a_bundle_that_lost_a_part(tmp_path: Path, part: str, dam
     assert not (destination / "stray").exists()
 
 
-def test_on_an_object_store_the_manifest_goes_first_and_comes_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", ["rmtree", "copy"])
+def test_on_an_object_store_the_manifest_goes_first_and_comes_last(
+    tmp_path: Path, step: str
+) -> None:
     # TensorFlow's file system in memory renames a folder's files one by one, as a store does.
     first, second = _make(tmp_path / "first", "1"), _make(tmp_path / "second", "2")
     destination = f"ram://{tmp_path.name}/push"
     assert bundle.deploy(str(first), destination)
     assert not bundle.deploy(str(first), destination)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fileio, "copy", _evicted_at("saved_model.pb"))
+        patch.setattr(fileio, step, _evicted_at(step))
         with pytest.raises(InterruptedError):
             bundle.deploy(str(second), destination)
     with pytest.raises(InputError, match="not a bundle"):
@@ -75,15 +80,15 @@ def test_on_an_object_store_the_manifest_goes_first_and_comes_last(tmp_path: Pat
     assert bundle.read_manifest(destination) == bundle.read_manifest(str(second))
 
 
-def _evicted_at(name: str):
-    """A copy that does not survive the file `name`."""
+def _evicted_at(step: str) -> Callable[..., None]:
+    """A step of `fileio` that is not survived; of copies, that of the model."""
 
-    def copy(source: str, target: str, overwrite: bool = False) -> None:
-        if source.endswith(name):
-            raise InterruptedError(name)
-        tf.io.gfile.copy(source, target, overwrite)
+    def evicted(path: str, *rest: Any, **options: Any) -> None:
+        if step == "rmtree" or path.endswith("saved_model.pb"):
+            raise InterruptedError(path)
+        tf.io.gfile.copy(path, *rest, **options)
 
-    return copy
+    return evicted
 
 
 def test_a_copy_that_was_cut_off_is_no_bundle(tmp_path: Path) -> None:
@@ -97,6 +102,14 @@ def test_a_copy_that_was_cut_off_is_no_bundle(tmp_path: Path) -> None:
     assert bundle.deploy(str(made), str(destination))
     assert not staging.exists()
     assert not (destination / "saved_model" / "half").exists()
+
+
+def test_a_copy_goes_over_the_half_of_one_before(tmp_path: Path) -> None:
+    made, half = _make(tmp_path / "bundle", "weights"), tmp_path / "half"
+    (half / "saved_model").mkdir(parents=True)
+    (half / "saved_model" / "saved_model.pb").write_text("we")
+    bundle.copy_tree(str(made), str(half))
+    assert (half / "saved_model" / "saved_model.pb").read_text() == "weights"
 
 
 def test_damaged_and_foreign_manifests_are_refused(tmp_path: Path) -> None:

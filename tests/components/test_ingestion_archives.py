@@ -140,6 +140,18 @@ def test_a_tar_bomb_is_refused_before_it_is_unpacked(tmp_path):
     assert refusals == {"bomb.tar.gz": Reason.ARCHIVE_BOMB}
 
 
+def test_what_is_small_may_unpack_to_any_share(tmp_path):
+    zeros = {"normal/a.png": bytes(5_000_000)}
+    write_zip(tmp_path / "a.zip", zeros, zipfile.ZIP_DEFLATED)
+    write_tar(tmp_path / "b.tar.gz", zeros, "w:gz")
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 5_000_000 / archives.MAX_RATIO
+    _, refusals = read_all(tmp_path)
+    assert refusals == {
+        "a.zip/normal/a.png": Reason.NOT_AN_IMAGE,
+        "b.tar.gz/normal/a.png": Reason.NOT_AN_IMAGE,
+    }
+
+
 @pytest.mark.parametrize(
     "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
 )

@@ -1,5 +1,6 @@
 """DICOM against the standard's formulas, pydicom's own sample files, and hostile headers."""
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydicom import examples
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -37,8 +39,6 @@ SECRETS = {
 
 def make(pixels: np.ndarray, **header: object) -> bytes:
     """A DICOM file of `pixels`, uint16 or int16 [H, W]; 12 bits stored unless said otherwise."""
-    import io
-
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -84,6 +84,13 @@ def test_the_window_is_applied_as_the_standard_says(deep):
     data = make(deep, WindowCenter=1800, WindowWidth=1500)
     expected = linear_window(deep.astype(np.float64), 1800, 1500)
     np.testing.assert_array_equal(read(data, SETTINGS).pixels, expected)
+
+
+@pytest.mark.parametrize("half", [{"WindowCenter": 1800}, {"WindowWidth": 1500}])
+def test_half_a_window_is_none(deep, half):
+    np.testing.assert_array_equal(
+        read(make(deep, **half), SETTINGS).pixels, read(make(deep), SETTINGS).pixels
+    )
 
 
 def test_the_first_of_several_windows_counts(deep):
@@ -193,6 +200,28 @@ def test_refused_colour():
     assert refused(data).reason == Reason.COLOUR_PICTURE
 
 
+@pytest.mark.parametrize(
+    "header", [{"SamplesPerPixel": 3}, {"PhotometricInterpretation": "PALETTE COLOR"}]
+)
+def test_refused_colour_by_either_sign(deep, header):
+    assert refused(make(deep, **header)).reason == Reason.COLOUR_PICTURE
+
+
+def test_refused_padding_alone(deep):
+    blank = np.full_like(deep, 4095)
+    assert refused(make(blank, PixelPaddingValue=4095)).reason == Reason.TOO_FEW_GREY_LEVELS
+
+
+def test_refused_video():
+    dataset = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm")))
+    dataset.file_meta.TransferSyntaxUID = MPEG2MPML
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset)
+    error = refused(buffer.getvalue())
+    assert error.reason == Reason.DICOM_UNSUPPORTED
+    assert "MPEG2" in error.detail
+
+
 def test_refused_without_pixels():
     data = Path(str(get_testdata_file("rtplan.dcm"))).read_bytes()
     assert refused(data).reason == Reason.DICOM_WITHOUT_PIXELS
@@ -223,7 +252,9 @@ def test_refused_jpeg_ls_of_another_size():
 
 
 def test_refused_a_strip(deep):
-    assert refused(make(deep, Rows=40, Columns=20_001)).reason == Reason.TOO_MANY_PIXELS
+    error = refused(make(deep, Rows=40, Columns=20_001))
+    assert error.reason == Reason.TOO_MANY_PIXELS
+    assert error.detail.startswith("20001 x 40 pixels")
 
 
 def test_refused_truncated():
@@ -247,8 +278,6 @@ def test_refused_too_small(deep):
 @pytest.mark.parametrize("name", ["MR_small_jp2klossless.dcm"])
 def test_refused_picture_of_another_size(name):
     """A small header around a large picture would be decoded before anybody looked."""
-    import io
-
     dataset = pydicom.dcmread(str(get_testdata_file(name)))
     assert dataset.file_meta.TransferSyntaxUID == JPEG2000Lossless
     dataset.Rows = 40
@@ -259,13 +288,15 @@ def test_refused_picture_of_another_size(name):
     assert "40" in error.detail
 
 
-def test_refused_damaged_rle():
-    import io
-
+@pytest.mark.parametrize(
+    ("start", "damage"),
+    [(20, bytes(40)), (24, b"\x94")],  # the latter starts a segment early: pylibjpeg-rle panics
+)
+def test_refused_damaged_rle(start, damage):
     dataset = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm")))
     assert dataset.file_meta.TransferSyntaxUID == RLELossless
     data = bytearray(dataset.PixelData)
-    data[20:60] = bytes(40)
+    data[start : start + len(damage)] = damage
     dataset.PixelData = bytes(data)
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset)

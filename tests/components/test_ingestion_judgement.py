@@ -80,6 +80,21 @@ def test_single_images_and_archives_in_archives_are_counted(path, reason):
     require_whole("data", [Refusal(path, reason.value, "why")], SETTINGS)
 
 
+def test_bad_inputs_are_held_against_all_inputs():
+    bad = [Refusal(f"{index}.png", Reason.UNREADABLE.value, "why") for index in range(2)]
+    copies = [Refusal("a.png", Reason.EXACT_COPY.value, "of b.png")] * 3
+    settings = DataSettings(max_bad_fraction=0.1)
+    judge_inputs("data", bad + copies, 15, settings)
+    with pytest.raises(InputError, match=r"(?s)2 of 19 inputs in data are unusable.*  1\.png"):
+        judge_inputs("data", bad + copies, 14, settings)
+
+
+def test_an_unknown_label_stops_whatever_may_be_lost():
+    unknown = [Refusal("a.png", Reason.UNKNOWN_LABEL.value, "flu")]
+    with pytest.raises(InputError, match="1  flu"):
+        judge_inputs("data", unknown, 100, DataSettings(max_bad_fraction=1))
+
+
 def test_a_folder_that_cannot_be_read_is_told_from_a_file(tmp_path, monkeypatch):
     (tmp_path / "covid").mkdir()
     scandir = storage.os.scandir

@@ -7,6 +7,7 @@ import pytest
 
 from components.ingestion.discovery import discover, make_plan
 from components.ingestion.labels import LabelMap
+from components.ingestion.patients import patient_in_name
 from components.ingestion.preflight import preflight
 from components.ingestion.reading import Image, Reading
 from components.ingestion.references import Reference
@@ -340,6 +341,7 @@ def test_patients_from_file_names(tmp_path, xray, encode):
     patients = {item.name: item.patient for item in read_one(tmp_path, settings)}
     assert patients["viral/person7_virus_1.png"] == patients["viral/person7_virus_2.png"]
     assert len(set(patients.values())) == 2
+    assert patient_in_name("viral/virus_1.png", "(person[0-9]+_)?virus") == ""
 
 
 def test_the_pattern_of_patients_is_for_the_name_of_the_file(tmp_path, xray, encode):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.ingestion import splits
 from components.ingestion.settings import DataSettings
-from components.ingestion.splits import assign, patient_hash, split_key
+from components.ingestion.splits import assign, patient_hash, split_key, spread
 
 SHARES = DataSettings().splits
 
@@ -34,6 +35,21 @@ def test_the_choice_is_pinned():
         "eval",
     ]
     assert patient_hash("p1", "coronet") == "24b558a9daa09fef"
+
+
+@pytest.mark.parametrize(
+    ("hashed", "split"),
+    [("0" * 16, "train"), ("4" + "0" * 15, "eval"), ("8" + "0" * 15, "test"), ("f" * 16, "test")],
+)
+def test_a_share_begins_where_the_one_before_ends(monkeypatch, hashed, split):
+    monkeypatch.setattr(splits, "_hash", lambda *_: hashed)
+    assert assign("key", {"train": 1, "eval": 1, "test": 2}, "salt") == split
+
+
+def test_names_are_spread_over_all_buckets():
+    counts = Counter(spread(f"{index}.png", 7) for index in range(7_000))
+    assert set(counts) == set(range(7))
+    assert min(counts.values()) > 800
 
 
 @settings(deadline=None)  # time is not what is tested

@@ -229,13 +229,13 @@ def test_a_file_of_the_same_kind_of_another_model_is_refused(copy, name):
         Classifier(copy)
 
 
-def test_a_file_that_says_nothing_of_itself_contradicts_nothing(copy):
+def test_a_file_that_says_nothing_of_itself_is_refused(copy):
     content = (copy / "model.tflite").read_bytes()
     assert content.count(b"\x07\0\0\0coronet\0") == 1  # the entry's name
     (copy / "model.tflite").write_bytes(content.replace(b"coronet\0", b"others!\0"))
     redescribe(copy)
-    assert metadata.read_embedded(copy / "model.tflite") is None
-    Classifier(copy)
+    with pytest.raises(EdgeError, match=r"model.tflite does not say what it is.*export"):
+        Classifier(copy)
 
 
 def test_a_damaged_file_is_refused_even_if_it_is_described(copy):

@@ -231,6 +231,19 @@ def test_a_jpeg_inside_has_the_size_that_the_header_says(shape: tuple[int, int])
             read_image(saved(dataset))
 
 
+def test_a_jpeg_ls_inside_has_the_size_that_the_header_says():
+    """Pillow cannot open it, and the decoder allocates what its frame header says."""
+    from pydicom.data import get_testdata_file
+
+    data = Path(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm"))).read_bytes()
+    assert read_image(data).pixels.shape == (64, 64)
+    start = data.index(b"\xff\xf7") + 5
+    assert data[start : start + 4] == bytes([0, 64, 0, 64])
+    data = data[:start] + struct.pack(">HH", 3000, 2000) + data[start + 4 :]
+    with pytest.raises(EdgeError, match=r"64 x 64 pixels by its header.*2000 x 3000"):
+        read_image(data)
+
+
 @pytest.mark.parametrize("padding", [0, 8192])
 def test_deflated_dicom_is_refused(padding: int):
     import pydicom

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +194,14 @@ def test_the_whole_projects_command_does_the_same(edge_model, images, tmp_path, 
     assert len(capsys.readouterr().out.splitlines()) == len(images)
     with pytest.raises(InputError, match="holds no"):
         predict(tmp_path, images)
+
+
+def test_a_submission_by_the_edge_build_is_what_the_classifier_says(edge_model, images, tmp_path):
+    from components.pusher.bundle import write_manifest
+    from pipeline.submission import edge_build
+
+    shutil.copytree(edge_model, tmp_path / "push" / "edge")
+    write_manifest(str(tmp_path / "push"), {})
+    classifier = Classifier(edge_model)
+    expected = [classifier.predict(path).label for path in images]
+    assert edge_build(tmp_path / "push")([path.read_bytes() for path in images]) == expected

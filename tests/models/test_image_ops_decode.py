@@ -81,6 +81,29 @@ def test_bmp_and_the_first_frame_of_a_gif():
     np.testing.assert_array_equal(decoded(gif), GREY)
 
 
+def with_palette(colours: np.ndarray) -> bytes:
+    """A BMP of noise in these colours, uint8 [N, 3]."""
+    image = Image.fromarray(GENERATOR.integers(0, len(colours), (9, 31), dtype=np.uint8), "P")
+    image.putpalette(colours.tobytes())
+    return file(image, "BMP")
+
+
+@pytest.mark.parametrize("colours", [256, 16, 1])
+def test_a_bmps_palette_is_looked_up(colours):
+    ramp = np.linspace(255, 0, colours).astype(np.uint8)  # a negative, as scanners store it
+    for palette in (np.stack([ramp] * 3, axis=1), RGB.reshape(-1, 3)[:colours]):
+        bmp = with_palette(palette)
+        np.testing.assert_array_equal(decoded(bmp), luma(bmp))
+
+
+def test_a_bmp_that_lost_colours_of_its_palette_is_an_error_not_a_crash():
+    bmp = bytearray(with_palette(RGB.reshape(-1, 3)[:256]))
+    for start in (54, 54 + 4 * 7, 0, -1):
+        bmp[10:14] = start.to_bytes(4, "little", signed=True)
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decoded(bytes(bmp))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("value", range(1, 9))
 def test_exif_orientation_is_applied(kind, value):

@@ -107,6 +107,20 @@ def test_padding_and_cropping_are_centred(method, size, down, along, seed):
     assert np.mean(result != expected) < 0.05
 
 
+@pytest.mark.parametrize(("height", "width", "side"), [(32, 20000, 200), (33, 19999, 512)])
+def test_the_middle_of_a_long_strip_is_cut_out(height, width, side):
+    """Its pixels' places, counted from its end, do not fit 32 bits."""
+    strip = np.arange(width) * 251 // width
+    scaled = nearest(Fraction(width * side, height))
+    row = cv2.resize(strip.astype(np.uint8)[None], (scaled, 1), interpolation=cv2.INTER_LINEAR)
+    left = -((side - scaled) // 2)
+    image = np.broadcast_to(strip.astype(np.uint8)[:, None], (1, height, width, 1))
+    for frame, images in (("wide", image), ("tall", image.transpose(0, 2, 1, 3))):
+        result = resize(tf.constant(images), "D", side)[0, ..., 0].numpy().astype(int)
+        found = result if frame == "wide" else result.T
+        assert np.abs(found - row[:, left : left + side]).max() <= 1
+
+
 def test_a_square_frame_has_one_number():
     images = tf.constant(noise(30, 50))
     np.testing.assert_array_equal(resize(images, "D", 20), resize(images, "D", (20, 20)))

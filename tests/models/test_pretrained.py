@@ -1,5 +1,6 @@
 """A network from a file in the place of one that is trained."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,32 @@ def test_another_network_is_refused(
         load_pretrained(settings, size)
 
 
-def test_what_is_no_keras_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"not a network"])
+def test_what_is_no_keras_file_is_refused(content: bytes | None, tmp_path: Path) -> None:
     wrong = tmp_path / "coronet.keras"
-    for what in (None, b"not a network"):
-        if what is not None:
-            wrong.write_bytes(what)
-        with pytest.raises(InputError, match=r"cannot read .*coronet\.keras"):
-            load_pretrained(CoronetSettings(pretrained=str(wrong)), SIZE)
+    if content is not None:
+        wrong.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot read .*coronet\.keras"):
+        load_pretrained(CoronetSettings(pretrained=str(wrong)), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("config.json", None),  # any other zip archive
+        ("config.json", b"[]"),
+        ("model.weights.h5", b"damaged"),
+    ],
+)
+def test_an_archive_that_keras_cannot_read_is_refused(
+    member: str, content: bytes | None, file: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "coronet.keras"
+    with zipfile.ZipFile(file) as whole, zipfile.ZipFile(wrong, "w") as part:
+        for name in whole.namelist():
+            if name != member:
+                part.writestr(name, whole.read(name))
+        if content is not None:
+            part.writestr(member, content)
+    with pytest.raises(InputError, match=r"cannot read .*coronet\.keras"):
+        load_pretrained(CoronetSettings(dense_units=16, pretrained=str(wrong)), SIZE)

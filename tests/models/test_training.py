@@ -297,9 +297,9 @@ def test_plateau_lowers_the_rate_after_the_papers_patience(tmp_path: Path) -> No
 
 
 def test_early_stopping_stops(tmp_path: Path) -> None:
-    # A rate of zero cannot improve anything after the first epoch.
+    # So small a rate changes no float32, and improves nothing after the first epoch.
     settings = _mlp(epochs=30, learning_rate=1e-12, early_stopping_patience=2)
-    assert len(_fit(tmp_path, settings).history["epoch"]) < 12
+    assert _fit(tmp_path, settings).history["epoch"] == [1, 2, 3]
 
 
 def test_a_diverged_svm_names_the_knob_that_it_has(tmp_path: Path) -> None:
@@ -356,3 +356,20 @@ def test_throughput_leaves_out_the_epoch_that_compiles() -> None:
     log = RunLog("", "mlp", 3, 100, SaveBest("last"))
     log.training_seconds = [50.0, 2.0, 3.0]
     assert log.images_per_second == pytest.approx(200 / 5)
+
+
+def test_a_line_tells_what_is_left_without_the_epoch_that_compiles() -> None:
+    best = SaveBest("last")
+    best.best_epoch = 2
+    log = RunLog("", "mlp", 5, 100, best)
+    log.training_seconds = [50.0, 2.0, 4.0]
+    log._durations = [50.0, 3.0, 5.0]
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    values = {name: (number + 1) / 10 for number, name in enumerate(names)}
+    line = log._line(3, values)
+    assert line == (
+        "mlp epoch 3/5  loss 0.1000  accuracy 0.2000  val_loss 0.3000  val_accuracy 0.4000"
+        "  rate 5.00e-01  25.0 images/s  ETA 0:00:08"
+    )
+    best.best_epoch = 3
+    assert log._line(3, values) == f"{line}  saved"

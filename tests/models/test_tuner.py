@@ -51,15 +51,33 @@ def test_what_the_settings_do_not_take_is_an_error(values: dict[str, float]) -> 
         with_hyperparameters(SvmSettings(), values)
 
 
-@pytest.mark.parametrize("settings", [SvmSettings(), MlpSettings(), CoronetSettings()])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SvmSettings(),
+        MlpSettings(),
+        CoronetSettings(),
+        # At the knobs' ends: half as strong again would pass them.
+        *(
+            CoronetSettings(augmentation=AugmentationSettings(**{knob: 0.9}))
+            for knob in ("shift", "shear", "zoom")
+        ),
+        CoronetSettings(augmentation=AugmentationSettings(rotation_degrees=180)),
+    ],
+)
 def test_every_value_of_a_search_space_makes_valid_settings(
     settings: SvmSettings | MlpSettings | CoronetSettings,
 ) -> None:
     space = search_space(settings)
     assert space.space
     for one in space.space:
-        for value in (one.random_sample(seed) for seed in range(8)):
+        for value in (one.random_sample(seed) for seed in range(20)):
             with_hyperparameters(settings, {one.name: value})
+
+
+def test_a_network_without_hidden_layers_is_tried_once() -> None:
+    (hidden,) = search_space(MlpSettings(hidden=(), activations=())).space
+    assert hidden.values == ["[]"]
 
 
 @pytest.fixture

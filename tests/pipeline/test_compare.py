@@ -16,7 +16,7 @@ from components.evaluation.executor import write_evaluation
 from components.evaluation.settings import GateSettings
 from models.errors import InputError
 from models.features import CLASSES, LABEL, PROBABILITIES, SIZE_BUCKET, SOURCE
-from pipeline.comparison import candidates_of, table, warnings
+from pipeline.comparison import Candidate, candidates_of, table, warnings
 from pipeline.reporting import rebuild_report
 from pipeline.run_store import METADATA_FILE, NODE_CONTEXT, RUN_CONTEXT
 
@@ -24,6 +24,8 @@ INPUT_TYPES = {
     "coronet_model": "Model",
     "coronet_evaluation": "ModelEvaluation",
     "coronet_blessing": "ModelBlessing",
+    "coronet_edge_evaluation": "ModelEvaluation",
+    "coronet_edge_blessing": "ModelBlessing",
 }
 
 
@@ -67,34 +69,47 @@ def _contexts(store: MetadataStore) -> list[mlmd.Context]:
     return contexts
 
 
-def _run(output: Path, evaluation: Path, digest: str) -> Path:
-    """A finished run, as far as the commands look at it."""
+def _run(output: Path, evaluation: Path, digest: str, **blessed: bool) -> Path:
+    """A finished run, as far as the commands look at it; `blessed` has the verdict of each build.
+
+    Without one there is only the float build, which passed.
+    """
     store = _store(output)
     model = output / "model"
     model.mkdir()
     description = {
-        "preprocessing": {"method": "A", "height": 88, "width": 88},
+        "preprocessing": {"method": "A", "height": 66, "width": 88},
         "best_epoch": 7,
         "epochs": 9,
     }
     (model / "model.json").write_text(json.dumps(description))
-    places = {"coronet_model": model, "coronet_evaluation": evaluation, "coronet_blessing": output}
+    places = {"model": model, "evaluation": evaluation, "blessing": output}
     execution_type = store.put_execution_type(mlmd.ExecutionType(name="ReportWriter"))
     execution = mlmd.Execution(type_id=execution_type)
     context_json = json.dumps({"data_digest": digest, "revision": "0.1.0", "config": {}})
     execution.custom_properties["context_json"].string_value = context_json
     pairs = []
     for key, kind in INPUT_TYPES.items():
+        if "edge" in key and not blessed:
+            continue
         kind_id = store.put_artifact_type(mlmd.ArtifactType(name=kind))
-        artifact = mlmd.Artifact(type_id=kind_id, uri=str(places[key]))
+        artifact = mlmd.Artifact(type_id=kind_id, uri=str(places[key.split("_")[-1]]))
         if kind == "ModelBlessing":
-            artifact.custom_properties["blessed"].int_value = 1
+            artifact.custom_properties["blessed"].int_value = blessed.get(key, True)
         event = mlmd.Event(type=mlmd.Event.INPUT)
         event.path.steps.add(key=key)
         event.path.steps.add(index=0)
         pairs.append((artifact, event))
     store.put_execution(execution, pairs, _contexts(store))
     return output
+
+
+def _shown(candidates: list[Candidate]) -> dict[str, list[str]]:
+    """What the table shows, by measure."""
+    printed = io.StringIO()
+    Console(width=1000, file=printed).print(table(candidates))
+    rows = [line.split("│")[1:-1] for line in printed.getvalue().splitlines() if "│" in line]
+    return {measure.strip(): [value.strip() for value in values] for measure, *values in rows}
 
 
 def test_rows_come_from_the_artifacts(evaluation: Path, tmp_path: Path) -> None:
@@ -107,20 +122,37 @@ def test_rows_come_from_the_artifacts(evaluation: Path, tmp_path: Path) -> None:
     assert found[0].evaluation.overall.accuracy == pytest.approx(0.9)
     assert found[0].blessed
     assert found[0].edge_evaluation is None
-    printed = io.StringIO()
-    Console(width=400, file=printed).print(table(found))
-    shown = printed.getvalue()
     interval = found[0].evaluation.overall.accuracy_interval
-    for said in (
-        f"0.900 ({interval.low:.3f} to {interval.high:.3f})",
-        "passed",
-        "n/a",
-        "7 of 9",
-        "A 88 x 88",
-        "recall covid",
-    ):
-        assert said in shown, said
+    assert _shown(found) == {
+        "run": [str(run) for run in runs],
+        "model": ["coronet"] * 2,
+        "float": [f"0.900 ({interval.low:.3f} to {interval.high:.3f})"] * 2,
+        "gate of float": ["passed"] * 2,
+        "edge": ["n/a"] * 2,
+        "gate of edge": ["n/a"] * 2,
+        **{f"recall {name}": ["0.900"] * 2 for name in CLASSES},
+        "calibration error": ["0.200"] * 2,
+        "Brier": ["0.240"] * 2,
+        "images": ["40"] * 2,
+        "best epoch": ["7 of 9"] * 2,
+        "preprocessing": ["A 88 x 66"] * 2,
+        "data": ["digest-1"] * 2,
+        "revision": ["0.1.0"] * 2,
+    }
     assert warnings(found) == []
+
+
+def test_each_build_has_its_own_verdict(evaluation: Path, tmp_path: Path) -> None:
+    verdicts = {"coronet_blessing": True, "coronet_edge_blessing": False}
+    (passed,) = candidates_of(_run(tmp_path / "one", evaluation, "digest-1", **verdicts))
+    assert (passed.blessed, passed.edge_blessed) == (True, False)
+    verdicts = {"coronet_blessing": False, "coronet_edge_blessing": True}
+    (failed,) = candidates_of(_run(tmp_path / "two", evaluation, "digest-1", **verdicts))
+    assert (failed.blessed, failed.edge_blessed) == (False, True)
+    shown = _shown([passed, failed])
+    assert shown["gate of float"] == ["passed", "failed"]
+    assert shown["gate of edge"] == ["failed", "passed"]
+    assert shown["edge"] == shown["float"]
 
 
 def test_other_data_is_pointed_out(evaluation: Path, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
     assert config.models == ("svm", "coronet")
 
 
+def test_a_file_that_says_nothing_leaves_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("# nothing yet\n")
+    assert load(file=tmp_path / "own.yaml") == load()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -51,10 +56,12 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
         ("training.epochs=3", "'svm.training' or 'mlp.training' or 'coronet.training'"),
         ("coronet.accuracy=0.9", "did you mean 'gate.accuracy'"),
         ("qqq=3", "known: artifacts, beam, coronet"),
+        ("metadata.x=3", "known: backend, database, host, port, user"),
         ("coronet.training.epochs=0", "coronet.training.epochs"),
         ("coronet.training.epochs=many", "coronet.training.epochs"),
         ("preprocessing.method=E", "preprocessing.method"),
         ("preprocessing.tile_grid=[8]", "preprocessing.tile_grid"),
+        ("preprocessing.tile_grid=[8, 257]", "preprocessing.tile_grid.1"),
         ("models=[cnn]", "models.0"),
         ("models=[]", "at least one of svm, mlp, coronet"),
         ("gate.accuracy=1.5", "gate.accuracy"),
@@ -64,6 +71,11 @@ def test_layers_override_in_order(tmp_path: Path) -> None:
         ("mlp.activations=[relu, relu, relu]", "2 hidden layers"),
         ("beam.options=[workers]", "starts with --"),
         ("name=Not A Name", "name"),
+        ("seed=-1", "seed: .*greater than or equal to 0"),
+        ("beam.workers=-1", "beam.workers: .*greater than or equal to 0"),
+        ("kubeflow.retries=-1", "kubeflow.retries: .*greater than or equal to 0"),
+        ("kubeflow.trainer_gpus=-1", "kubeflow.trainer_gpus: .*greater than or equal to 0"),
+        ("seed=2147483648", "seed: .*less than 2147483648"),
         ("coronet.training.learning_rate=.inf", "coronet.training.learning_rate: .*finite"),
         ("gate.max_edge_drop=.nan", "gate.max_edge_drop: .*finite"),
         ("data.splits={train: .nan, eval: 16, test: 20}", "data.splits.train: .*finite"),

@@ -17,6 +17,7 @@ torch = pytest.importorskip(
 
 from models.coronet import build_coronet  # noqa: E402
 from pipeline.experiments.best_model import crossed_teacher, data, unseen  # noqa: E402
+from pipeline.experiments.best_model import train as training  # noqa: E402
 from pipeline.experiments.best_model.feature_teacher import unseen_probabilities  # noqa: E402
 from pipeline.experiments.best_model.lessons import Lessons  # noqa: E402
 from pipeline.experiments.best_model.losses import (  # noqa: E402
@@ -33,7 +34,12 @@ from pipeline.experiments.best_model.soft_labels import (  # noqa: E402
     load,
     load_teacher,
 )
-from pipeline.experiments.best_model.train import Batches, Job, predict, train  # noqa: E402
+from pipeline.experiments.best_model.train import (  # noqa: E402
+    Batches,
+    Job,
+    predict,
+    train,
+)
 from pipeline.experiments.best_model.views import numbered_view  # noqa: E402
 
 
@@ -222,7 +228,7 @@ def test_a_teacher_in_detail_is_asked_about_the_pictures_that_the_student_sees(
 
 
 def test_a_fold_is_asked_of_the_network_that_did_not_see_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared = blobs(20, 24)
     arrays = {field: getattr(prepared, field) for field in ("images", "labels")}
@@ -251,6 +257,7 @@ def test_a_fold_is_asked_of_the_network_that_did_not_see_it(
     monkeypatch.setattr("sys.argv", [*command, teachers[0]])
     with pytest.raises(SystemExit):
         crossed_teacher.main()
+    assert "no --teacher for fold" in capsys.readouterr().err
 
 
 def test_an_earlier_student_teaches(tmp_path: Path) -> None:
@@ -278,17 +285,68 @@ def test_statistics_are_those_of_the_images_and_their_mirror_images() -> None:
     assert not network.training
 
 
-def test_a_cycle_can_be_left_early_and_taken_up_from_its_weights(tmp_path: Path) -> None:
-    prepared = blobs(20, 40)
-    job = Job(Coronet(), size=32, epochs=3, rate=1e-4, weight_decay=0, seed=1, batch=8)
-    job.stop_after = 2
+def lines_of(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def a_job() -> Job:
+    torch.manual_seed(0)
+    return Job(Coronet(), size=32, epochs=3, rate=1e-4, weight_decay=0, seed=1, batch=8)
+
+
+def test_a_run_writes_the_weights_that_it_validated(tmp_path: Path) -> None:
+    prepared, job = blobs(20, 40), a_job()
     before = job.network.dense.weight.detach().clone()
     train(job, prepared, 0, tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2]
+    lines = lines_of(tmp_path)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
     probabilities = predict(job.network, prepared.images[:4], 32)
     right = (probabilities.argmax(1) == prepared.labels[:4]).mean()
     assert lines[-1]["val_accuracy"] == pytest.approx(right)
     assert not torch.equal(job.network.dense.weight, before)
     saved = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert all(torch.equal(value, saved[key]) for key, value in job.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [("_loss", 4), ("_loss", 5), ("_publish", 2)],  # two steps an epoch: all are of the third
+)
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, calls: int
+) -> None:
+    prepared, whole = blobs(20, 40), a_job()
+    train(whole, prepared, 0, tmp_path / "whole")
+
+    class CutOffError(Exception):
+        pass
+
+    left = iter(range(calls))
+    uncut = getattr(training, function)
+
+    def cut_off(*arguments: object) -> object:
+        if next(left, None) is None:
+            raise CutOffError
+        return uncut(*arguments)
+
+    monkeypatch.setattr(training, function, cut_off)
+    with pytest.raises(CutOffError):
+        train(a_job(), prepared, 0, tmp_path / "cut")
+    monkeypatch.undo()
+    assert len(lines_of(tmp_path / "cut")) == 2
+    other = a_job()
+    other.rate = 2e-4
+    with pytest.raises(SystemExit, match=r"cut.*rate was 0\.0001, is 0\.0002.*remove"):
+        train(other, prepared, 0, tmp_path / "cut")
+    again = a_job()
+    train(again, prepared, 0, tmp_path / "cut")
+    assert lines_of(tmp_path / "cut") == lines_of(tmp_path / "whole")
+    expected = whole.network.state_dict()
+    assert all(
+        torch.equal(value, expected[key]) for key, value in again.network.state_dict().items()
+    )
+    assert sorted(file.name for file in (tmp_path / "cut").iterdir()) == [
+        "history.jsonl",
+        "weights.pt",
+    ]

@@ -21,7 +21,7 @@ from models.settings import (
     SvmSettings,
     TrainingSettings,
 )
-from pipeline.experiments import crossval
+from pipeline.experiments import crossval, crossval_report, training_task
 from pipeline.experiments.choices import choose
 from pipeline.experiments.dataset import LabelledImages, read_labelled_images
 from pipeline.experiments.folds import make_folds
@@ -51,7 +51,8 @@ def test_each_image_is_tested_once_and_no_patient_is_torn_apart() -> None:
     labels, groups = random_patients(400)
     folds = make_folds(labels, groups, 5, SEED)
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(400))
-    for fold in folds:
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        np.testing.assert_array_equal(fold.validation, following.test)
         parts = [
             {groups[index] for index in part} for part in (fold.train, fold.validation, fold.test)
         ]
@@ -107,18 +108,27 @@ def test_summary_is_over_the_folds() -> None:
     setup = Setup("mlp", "D", "preset")
     right = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 0, 5, 0), (0, 0, 0, 5))
     half = ((5, 0, 0, 0), (0, 5, 0, 0), (0, 5, 0, 0), (5, 0, 0, 0))
-    (summary,) = summarize(
-        [FoldResult(setup, 0, (8, 8), right, 1.0), FoldResult(setup, 1, (8, 8), half, 2.0)]
+    other = Setup("svm", "D", "preset")
+    summary, single = summarize(
+        [
+            FoldResult(setup, 0, (8, 8), right, 1.0),
+            FoldResult(other, 0, (8, 8), half, 4.0),
+            FoldResult(setup, 1, (8, 8), half, 2.0),
+        ]
     )
-    assert (summary.folds, summary.mean, summary.seconds) == (2, 0.75, 3.0)
+    assert (summary.setup, summary.folds, summary.mean, summary.seconds) == (setup, 2, 0.75, 3.0)
     assert summary.deviation == pytest.approx(np.std([1.0, 0.5], ddof=1))
+    assert (single.setup, single.folds, single.mean, single.seconds) == (other, 1, 0.5, 4.0)
+    assert single.deviation == 0
 
 
 def test_a_result_survives_the_disk(tmp_path: Path) -> None:
-    result = FoldResult(Setup("svm", "B", "max"), 3, (10, 12), ((1, 2, 3, 4),) * 4, 1.5)
-    result.save(tmp_path / "folds" / "one.json")
-    assert FoldResult.load(tmp_path / "folds" / "one.json") == result
-    assert [file.name for file in (tmp_path / "folds").iterdir()] == ["one.json"]
+    setup, history = Setup("svm", "B", "max"), {"accuracy": [0.5, 0.75]}
+    result = FoldResult(setup, 3, (10, 12), ((1, 2, 3, 4),) * 4, 1.5, history)
+    file = tmp_path / "run" / "folds" / "one.json"
+    result.save(file)
+    assert FoldResult.load(file) == result
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_choices() -> None:
@@ -190,7 +200,7 @@ def test_cross_validation_goes_on_where_it_stopped(tmp_path: Path, dataset: Labe
     assert {file: file.stat().st_mtime_ns for file in kept} == before
     assert [one.confusion for one in again] == [one.confusion for one in first]
 
-    summaries = crossval.write_report(again, 3, tmp_path)
+    summaries = crossval_report.write_report(again, 3, tmp_path)
     stored = json.loads((tmp_path / "crossval.json").read_text())
     assert [one["mean"] for one in stored["summaries"]] == [one.mean for one in summaries]
     assert (tmp_path / "accuracy_svm.png").read_bytes().startswith(b"\x89PNG")
@@ -234,7 +244,7 @@ def test_the_mirror_image_counts_where_the_exported_model_looks_at_it() -> None:
     images = np.array([[[[0], [255]]], [[[51], [51]]]], np.uint8)
     for flipped, expected in ((False, [[0], [0.2]]), (True, [[0.5], [0.2]])):
         training = TrainingSettings(flip_at_test=flipped)
-        scores = crossval._predict(FirstColumn(), images, CoronetSettings(training=training))
+        scores = training_task.predict(FirstColumn(), images, CoronetSettings(training=training))
         np.testing.assert_allclose(scores, expected)
 
 

@@ -11,10 +11,12 @@ from components.ingestion.settings import DataSettings
 from models.errors import InputError
 from models.features import DISCLAIMER
 from pipeline.config import load
-from pipeline.experiments import paper, reproduce
+from pipeline.experiments import bench, paper
+from pipeline.experiments.bench import FULL, QUICK, Bench, Scale
 from pipeline.experiments.crossval import Progress, Variant
 from pipeline.experiments.dataset import LabelledImages, read_labelled_images
 from pipeline.experiments.folds import make_folds
+from pipeline.experiments.reproduce import reproduce
 from pipeline.experiments.results import FoldResult, confusion_matrix, summarize
 from pipeline.sample import write_sample
 
@@ -57,16 +59,14 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
         done[chosen[0].setup.model + chosen[0].setup.variant] = results
         return results
 
-    monkeypatch.setattr(reproduce, "cross_validate", guess)
+    monkeypatch.setattr(bench, "cross_validate", guess)
     return done
 
 
 def test_the_page_shows_paper_and_ours_side_by_side(
     tmp_path: Path, dataset: LabelledImages, trainings: Trainings
 ) -> None:
-    page = reproduce.reproduce(
-        dataset, load("paper"), tmp_path, workers=1, scale=reproduce.QUICK
-    ).read_text()
+    page = reproduce(dataset, load("paper"), tmp_path, workers=1, scale=QUICK).read_text()
     assert DISCLAIMER in page
     assert "A quick run" in page
     for printed in (*paper.GRID.values(), "0.81372", "0.84640", "0.87908", f"{paper.HOLD_OUT:.4f}"):
@@ -90,21 +90,19 @@ def test_too_few_patients_are_refused_before_the_first_training(
 ) -> None:
     few = read_labelled_images(str(sample_folder), DataSettings())
     with pytest.raises(InputError, match="section coronet holds out one fold of five: class covid"):
-        reproduce.reproduce(few, load("paper"), tmp_path, 1, reproduce.QUICK)
+        reproduce(few, load("paper"), tmp_path, 1, QUICK)
     assert not trainings
     # What needs no folds is made all the same.
-    page = reproduce.reproduce(
-        few, load("paper"), tmp_path, 1, reproduce.QUICK, sections=["architecture"]
-    )
+    page = reproduce(few, load("paper"), tmp_path, 1, QUICK, sections=["architecture"])
     assert page.is_file()
 
 
 def test_a_quick_run_is_smaller_in_every_way(tmp_path: Path, dataset: LabelledImages) -> None:
-    def bench(scale: reproduce.Scale) -> reproduce.Bench:
-        return reproduce.Bench(dataset, load("paper"), scale, tmp_path, 1, lambda *_: None)
+    def scaled(scale: Scale) -> Bench:
+        return Bench(dataset, load("paper"), scale, tmp_path, 1, lambda *_: None)
 
-    quick = bench(reproduce.QUICK).classifier("coronet", reproduce.QUICK.coronet_epochs)
-    full = bench(reproduce.FULL).classifier("coronet", reproduce.FULL.coronet_epochs)
+    quick = scaled(QUICK).classifier("coronet", QUICK.coronet_epochs)
+    full = scaled(FULL).classifier("coronet", FULL.coronet_epochs)
     assert full == load("paper").classifier("coronet")
     assert quick.preprocessing is not None
     assert full.preprocessing is not None
@@ -115,8 +113,6 @@ def test_a_quick_run_is_smaller_in_every_way(tmp_path: Path, dataset: LabelledIm
 def test_only_the_sections_asked_for_are_made(
     tmp_path: Path, dataset: LabelledImages, trainings: Trainings
 ) -> None:
-    page = reproduce.reproduce(
-        dataset, load("paper"), tmp_path, 1, reproduce.QUICK, sections=["svm-grid"]
-    ).read_text()
+    page = reproduce(dataset, load("paper"), tmp_path, 1, QUICK, sections=["svm-grid"]).read_text()
     assert page.count("<section") == 1
     assert len(trainings) == 1

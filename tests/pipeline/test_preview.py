@@ -37,8 +37,10 @@ def test_each_method_is_what_its_title_says(columns):
     assert {0, 199} <= set(black)
     whole = cv2.resize(IMAGE, (200, 150), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(stretched, whole)
-    assert np.all(rectangle.any(axis=1))
-    assert np.all(square.any(axis=1))
+    covering = cv2.resize(IMAGE, (220, 150), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(rectangle.astype(int), covering[:, 10:210], atol=1)
+    covering = cv2.resize(IMAGE, (293, 200), interpolation=cv2.INTER_AREA)  # 440 * 200 / 300
+    np.testing.assert_allclose(square.astype(int), covering[:, 47:247], atol=1)
 
 
 def test_clahe_is_opencvs(columns):

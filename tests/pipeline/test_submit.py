@@ -45,6 +45,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_a_folder_gives_one_row_each_by_name(images: Path, tmp_path: Path) -> None:
     _write_image(images / "more" / "img.png", 32)
+    (images / ".DS_Store").write_bytes(b"no image")
     out = tmp_path / "submission.csv"
     written = submission.write_submission(submission.find_inputs(images), _label, out)
     rows = _rows(out)
@@ -62,6 +63,12 @@ def test_a_table_sets_the_order(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "submission.csv"
     submission.write_submission(submission.find_inputs(tmp_path / "test.csv"), _label, out)
     assert [row[0] for row in _rows(out)[1:]] == names
+
+
+def test_a_table_finds_its_images_beside_it_too(images: Path) -> None:
+    (images / "list.csv").write_text("filename\nimg-40.png\n")
+    (found,) = submission.find_inputs(images / "list.csv")
+    assert found == submission.Input("img-40.png", images / "img-40.png")
 
 
 def test_the_real_challenge_table_is_found(cxr4: Path) -> None:
@@ -83,6 +90,19 @@ def test_every_unreadable_input_is_named_and_nothing_is_written(
     assert "img-66.png" in str(caught.value)
     assert "--allow-missing" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
+
+
+def test_of_many_unreadable_inputs_the_first_are_listed(images: Path, tmp_path: Path) -> None:
+    inputs = submission.find_inputs(images)
+    for one in inputs[-22:]:
+        one.path.unlink()
+    with pytest.raises(InputError, match="22 inputs cannot be read") as caught:
+        submission.write_submission(inputs, _label, tmp_path / "submission.csv")
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines[1:-1]] == [
+        *(f"  img-{number}.png" for number in range(48, 68)),
+        "  and 2 more",
+    ]
 
 
 def test_allow_missing_keeps_the_row(images: Path, tmp_path: Path) -> None:

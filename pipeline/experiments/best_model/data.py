@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.atomic import staged
+
 TRAIN_FILE = "train.npz"
 TEST_FILE = "test.npz"
 NO_FOLD = -1
@@ -39,9 +41,8 @@ class Prepared:
 
 def save(file: Path, **arrays: np.ndarray) -> None:
     """Writes arrays as one NumPy archive; a file under its name is always whole."""
-    partial = file.with_name(f"{file.stem}.partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(file)
+    with staged(file) as staging:
+        np.savez(staging, **arrays)
 
 
 def load(work: Path, detail: bool = False) -> Prepared:

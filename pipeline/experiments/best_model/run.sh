@@ -5,7 +5,7 @@
 #
 # DATA: labelled images, as cxr4. WORK: folder to write. TORCH_PYTHON: the interpreter of an environment
 # with pipeline/experiments/best_model/requirements.txt. Hours of one core; a stage that is there
-# already is not run again.
+# already is not run again, and one that was cut off goes on after its last epoch.
 # FOLD=0 trains only the validated twin, which leaves one fold of patients out throughout.
 # REHEARSAL=1 is one epoch a stage and few pictures: whether all of it goes through, on new data or
 # a new machine, before it takes hours. What comes out is no model.
@@ -26,7 +26,6 @@ stage() {
     epochs=${epochs:-$2}
     shift 2
     [ "$(cat "$work/$name/history.jsonl" 2>/dev/null | wc -l)" -ge "$epochs" ] && return
-    rm -rf "${work:?}/$name"
     "$torch" -m $package.train "$@" --epochs "$epochs" --work "$work" --output "$work/$name"
 }
 # lessons NAME KIND [--detail]: what a network says about the student's pictures.

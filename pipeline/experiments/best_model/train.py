@@ -9,8 +9,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline.atomic import staged, write_text
 from pipeline.experiments.best_model import data, soft_labels, unseen
+from pipeline.experiments.best_model.checkpoint import Checkpoint
 from pipeline.experiments.best_model.lessons import Lessons
 from pipeline.experiments.best_model.losses import cross_entropy, distillation
 from pipeline.experiments.best_model.mixing import mix, numbered_mix
@@ -46,7 +49,6 @@ class Job:
         mixup: see `mix`; with lessons, numbered mixes take its place.
         lessons: what teachers say; None trains on the labels alone.
         imitation: weight of the soft labels against the labels.
-        stop_after: epochs after which the cycle is left; None runs it to its end.
         left_out: a fold besides the one that validates.
     """
 
@@ -62,8 +64,12 @@ class Job:
     mixup: float = 0.2
     lessons: Lessons | None = None
     imitation: float = 0.0
-    stop_after: int | None = None
     left_out: int = data.NO_FOLD
+
+    def settings(self) -> dict[str, object]:
+        """Returns its numbers, by name."""
+        parts = ("network", "lessons")
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in parts}
 
 
 @dataclass(frozen=True)
@@ -84,20 +90,24 @@ class Batch:
 
 
 class Batches:
-    """Endless batches of random pictures.
+    """An epoch's batches of random pictures, other ones each time.
 
     Args:
         prepared: images and labels.
         indices: of the images to learn from.
         drawn: indices that numbered mixes were drawn from when they were labelled.
         job: what to do.
+
+    Attributes:
+        random: where they are drawn from; its state after an epoch is all that the next one needs.
+        steps_an_epoch: whole batches of the images.
     """
 
     def __init__(
         self, prepared: data.Prepared, indices: np.ndarray, drawn: np.ndarray, job: Job
     ) -> None:
         self._prepared, self._indices, self._drawn, self._job = prepared, indices, drawn, job
-        self._random = np.random.default_rng(job.seed)
+        self.random = np.random.default_rng(job.seed)
         counts = np.bincount(prepared.labels[indices], minlength=CLASSES)
         # The square root softens the weights: covid has a fifth of the others' images.
         self._weights = np.sqrt(counts.sum() / (CLASSES * counts))[prepared.labels]
@@ -106,23 +116,22 @@ class Batches:
         self.steps_an_epoch = len(indices) // job.batch
 
     def __iter__(self) -> Iterator[Batch]:
-        while True:
-            order = self._random.permutation(self._indices)
-            for start in range(0, self.steps_an_epoch * self._job.batch, self._job.batch):
-                yield self._batch(order[start : start + self._job.batch])
+        order = self.random.permutation(self._indices)
+        for start in range(0, self.steps_an_epoch * self._job.batch, self._job.batch):
+            yield self._batch(order[start : start + self._job.batch])
 
     def _batch(self, chosen: np.ndarray) -> Batch:
         job = self._job
         if job.lessons is not None:
             return self._taught(chosen, job.lessons)
         views = [
-            random_view(self._prepared.images[one], self._random, ViewSettings()) for one in chosen
+            random_view(self._prepared.images[one], self.random, ViewSettings()) for one in chosen
         ]
         images = torch.from_numpy(np.stack(views)[:, None])
         targets = torch.from_numpy(self._targets[chosen]).float()
         weights = torch.from_numpy(self._weights[chosen]).float()
-        if self._random.random() < job.mixed:
-            images, targets, weights = mix(images, targets, weights, self._random, job.mixup)
+        if self.random.random() < job.mixed:
+            images, targets, weights = mix(images, targets, weights, self.random, job.mixup)
         return Batch(images, targets, torch.empty(len(chosen), 0), weights)
 
     def _taught(self, chosen: np.ndarray, lessons: Lessons) -> Batch:
@@ -135,13 +144,13 @@ class Batches:
         """Returns a picture [side, side], its target [classes], soft label [classes] and weight."""
         job, images = self._job, self._prepared.images
         # Lungs mirrored are lungs: one more picture for the price of none.
-        mirror = self._random.choice((-1, 1))
-        if self._random.random() < job.mixed:
-            number = int(self._random.integers(lessons.mixes.shape[1]))
+        mirror = self.random.choice((-1, 1))
+        if self.random.random() < job.mixed:
+            number = int(self.random.integers(lessons.mixes.shape[1]))
             mix = numbered_mix(images, self._drawn, number)
             label, weight = mix.of(self._targets), mix.of(self._weights)
             return mix.image[:, ::mirror], label, lessons.of_mix(number, mix), weight
-        number = int(self._random.integers(lessons.views.shape[2]))
+        number = int(self.random.integers(lessons.views.shape[2]))
         view = numbered_view(images[index], index, number)[:, ::mirror]
         return view, self._targets[index], lessons.of_view(index, number), self._weights[index]
 
@@ -153,48 +162,68 @@ def train(
     output: Path,
     drawn: np.ndarray | None = None,
 ) -> None:
-    """Runs `job`; after each epoch writes the weights and a line of `history.jsonl`.
+    """Runs `job`, or the rest of it where an earlier call was cut off.
+
+    After each epoch `weights.pt` and `history.jsonl`, a line an epoch, are written anew.
 
     Args:
         job: what to do.
         prepared: images and labels.
         fold: left out of training and validated on; `data.NO_FOLD` trains on everything.
-        output: folder for `weights.pt` and `history.jsonl`.
+        output: folder for them.
         drawn: indices that numbered mixes were drawn from; None for those trained on.
+
+    Raises:
+        SystemExit: `output` holds an unfinished run of other settings.
     """
     output.mkdir(parents=True, exist_ok=True)
     indices, validation = prepared.split(fold, job.left_out)
     batches = Batches(prepared, indices, indices if drawn is None else drawn, job)
-    total = job.epochs * batches.steps_an_epoch
-    last = (job.stop_after or job.epochs) * batches.steps_an_epoch
-    network = job.network.to(memory_format=torch.channels_last).train()
+    network = job.network.to(memory_format=torch.channels_last)
     optimizer = _optimizer(job)
-    started, losses = time.monotonic(), []
-    for step, batch in enumerate(batches, start=1):
+    settings = job.settings() | {"fold": fold, "images": len(indices)}
+    checkpoint = Checkpoint(output, settings, network, optimizer, batches.random)
+    history = checkpoint.restore()
+    if history:
+        _publish(network, history, output)  # the cut may have come before it
+    started = time.monotonic()
+    before = float(history[-1]["seconds"]) if history else 0.0
+    for epoch in range(len(history), job.epochs):
+        loss = _epoch(job, batches, optimizer, epoch)
+        line = {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "seconds": before + time.monotonic() - started,
+            **validate(network, prepared, validation, job.size),
+        }
+        print(json.dumps(line), flush=True)
+        history.append(line)
+        checkpoint.save(history)
+        _publish(network, history, output)
+    checkpoint.remove()
+
+
+def _publish(network: nn.Module, history: list[dict[str, Any]], output: Path) -> None:
+    with staged(output / "weights.pt") as staging:
+        torch.save(network.state_dict(), staging)
+    # Last: a run is whole when its history is.
+    write_text(output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+
+
+def _epoch(job: Job, batches: Batches, optimizer: torch.optim.Optimizer, epoch: int) -> float:
+    """Trains one epoch, counted from 0; returns its mean loss."""
+    job.network.train()
+    losses = []
+    for step, batch in enumerate(batches, start=epoch * batches.steps_an_epoch):
         for group in optimizer.param_groups:
-            group["lr"] = job.rate * _one_cycle((step - 1) / total)
+            group["lr"] = job.rate * _one_cycle(step / (job.epochs * batches.steps_an_epoch))
         loss = _loss(job, batch)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+        nn.utils.clip_grad_norm_(job.network.parameters(), CLIP_NORM)
         optimizer.step()
         losses.append(loss.item())
-        if step % batches.steps_an_epoch == 0:
-            line = {
-                "epoch": step // batches.steps_an_epoch,
-                "loss": float(np.mean(losses)),
-                "seconds": time.monotonic() - started,
-                **validate(network, prepared, validation, job.size),
-            }
-            print(json.dumps(line), flush=True)
-            torch.save(network.state_dict(), output / "weights.partial")
-            (output / "weights.partial").replace(output / "weights.pt")
-            with (output / "history.jsonl").open("a", encoding="utf-8") as history:
-                history.write(json.dumps(line) + "\n")
-            network.train()
-            losses = []
-        if step == last:
-            return
+    return float(np.mean(losses))
 
 
 def _loss(job: Job, batch: Batch) -> torch.Tensor:
@@ -292,7 +321,6 @@ def _arguments() -> argparse.Namespace:
         role.add_argument("--epochs", type=int, default=epochs)
         role.add_argument("--rate", type=float, default=rate)
         role.add_argument("--weight-decay", type=float, default=decay)
-        role.add_argument("--stop-after", type=int, help="epochs; leaves the cycle early")
         role.add_argument("--seed", type=int, default=0)
         role.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
@@ -311,7 +339,6 @@ def main() -> None:
         rate=arguments.rate,
         weight_decay=arguments.weight_decay,
         seed=arguments.seed,
-        stop_after=arguments.stop_after,
     )
     if arguments.role == "student":
         if arguments.soft_labels:

@@ -1,7 +1,7 @@
 """EXIF orientation, found by the same rules as in the training graph (`models.exif`).
 
-Pillow's own would also obey XMP, which the graph does not know, and fail over tags that have
-nothing to do with the orientation.
+Ingestion and the edge share it. Pillow's own would also obey XMP and text chunks, which the
+graph does not know, and fail over tags that have nothing to do with the orientation.
 """
 
 from typing import Literal
