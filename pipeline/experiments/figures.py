@@ -14,7 +14,8 @@ from models.features import CLASSES, GATE_ACCURACY
 from pipeline.experiments.results import Summary
 
 DOTS_PER_INCH = 110
-BAR_COLOURS = ("#1f5fa8", "#c2571a", "#3c7a3f")
+BAR_COLOURS = ("#1f5fa8", "#b3470b", "#3c7a3f")
+DARK = 0.72  # from here on, white is read more easily than black on `Blues`
 
 
 def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
@@ -57,7 +58,7 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
     axes.set_xticks(range(len(methods)), [f"Method {method}" for method in methods])
     axes.set_xlim(-0.6, len(methods) - 0.4)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("mean accuracy ± standard deviation")
     axes.set_title(title, loc="left")
     figure.legend(title="threshold", loc="outside right upper", frameon=False)
     save(figure, file)
@@ -86,7 +87,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], file: Path, columns: 
         axes.set_yticks(range(len(CLASSES)), CLASSES)
         axes.set_title(title, fontsize=10)
         for (true, predicted), count in np.ndenumerate(counts):
-            colour = "white" if shares[true, predicted] > 0.5 else "black"
+            colour = "white" if shares[true, predicted] > DARK else "black"
             axes.text(predicted, true, str(count), ha="center", va="center", color=colour)
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
@@ -103,9 +104,11 @@ def training_curves(history: Mapping[str, Sequence[float]], title: str, file: Pa
     """
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for key, label in (("accuracy", "training"), ("val_accuracy", "validation")):
+    series = (("accuracy", "training", "-"), ("val_accuracy", "validation", "--"))
+    for (key, label, style), colour in zip(series, BAR_COLOURS, strict=False):
         if key in history:
-            axes.plot(history["epoch"], history[key], label=label)
+            few = "." if len(history["epoch"]) < 40 else None  # a single one is no line
+            axes.plot(history["epoch"], history[key], style, color=colour, label=label, marker=few)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
