@@ -41,9 +41,9 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
             positions,
             means,
             width * 0.94,
-            yerr=[found[method].deviation for method in present],
+            yerr=[found[method].deviation or np.nan for method in present],
             capsize=3,
-            ecolor="#555",
+            ecolor="black",
             color=BAR_COLOURS[number % len(BAR_COLOURS)],
             label=threshold,
         )
@@ -111,7 +111,7 @@ def training_curves(history: Mapping[str, Sequence[float]], title: str, file: Pa
             axes.plot(history["epoch"], history[key], style, color=colour, label=label, marker=few)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(0, 1)
     axes.grid(axis="y", alpha=0.3)
     axes.set_title(title, loc="left")

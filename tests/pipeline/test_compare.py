@@ -121,6 +121,9 @@ def test_rows_come_from_the_artifacts(evaluation: Path, tmp_path: Path) -> None:
     ):
         assert said in shown, said
     assert warnings(found) == []
+    narrow = io.StringIO()
+    Console(width=40, file=narrow).print(table(found))
+    assert "…" not in narrow.getvalue()
 
 
 def test_other_data_is_pointed_out(evaluation: Path, tmp_path: Path) -> None:
