@@ -1,7 +1,16 @@
 """Draws a saliency map over the image that it explains."""
 
+import textwrap
+from collections.abc import Sequence
+from typing import Final
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+_FONT_SIZE: Final = 12  # pixels
+_LINE: Final = 16
+_LETTERS: Final = 64  # a line
+_WIDTH: Final = 400  # that so many letters need
 
 
 def draw(model_image: np.ndarray, lost: np.ndarray, side: int = 400) -> Image.Image:
@@ -23,3 +32,18 @@ def draw(model_image: np.ndarray, lost: np.ndarray, side: int = 400) -> Image.Im
     picture = Image.fromarray(model_image).resize(size, Image.Resampling.BILINEAR).convert("RGB")
     picture.paste((214, 40, 40), mask=heat)
     return picture
+
+
+def caption(picture: Image.Image, sentences: Sequence[str]) -> Image.Image:
+    """Returns `picture` with `sentences` below it, each on lines of its own."""
+    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, _LETTERS)]
+    size = (max(picture.width, _WIDTH), picture.height + _LINE * (len(lines) + 1))
+    page = Image.new("RGB", size, "white")
+    page.paste(picture)
+    ImageDraw.Draw(page).multiline_text(
+        (_LINE // 2, picture.height + _LINE // 2),
+        "\n".join(lines),
+        fill="black",
+        font=ImageFont.load_default(_FONT_SIZE),
+    )
+    return page

@@ -16,6 +16,7 @@ DONE: Final = 0
 SOME_FAILED: Final = 1
 NOTHING_TO_DO: Final = 2
 
+_UNFAMILIAR: Final = "not like the training X-rays: do not trust this"
 _SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".dcm", ".dicom")
 
 
@@ -86,7 +87,9 @@ def outcomes(
         lost = saliency.occlusion(classifier, prediction.model_image, prediction.label)
         written = _overlay_name(explain, path, taken)
         try:
-            overlay.draw(prediction.model_image, lost).save(written)
+            picture = overlay.draw(prediction.model_image, lost)
+            said = _caption(prediction, float(lost.max()), classifier.metadata.disclaimer)
+            overlay.caption(picture, said).save(written)
         except OSError as error:
             reason = error.strerror or error
             yield Outcome(path, prediction, error=f"{path}: cannot write {written}: {reason}")
@@ -156,6 +159,19 @@ def _overlay_name(folder: Path, image: Path, taken: set[Path]) -> Path:
     return name
 
 
+def _caption(prediction: Prediction, most: float, disclaimer: str) -> list[str]:
+    """What a picture says that may be seen without its prediction; `most` is what was lost."""
+    label = prediction.label
+    return [
+        f"{label} {prediction.probabilities[label]:.3f}",
+        *([] if prediction.familiar else [_UNFAMILIAR]),
+        f"Red: covering it makes {label} less probable, by up to {most:.3f}"
+        if most > 0
+        else f"Whatever is covered, {label} stays as probable",
+        disclaimer,
+    ]
+
+
 def _heading(classifier: Classifier) -> str:
     return "  ".join(
         [f"{'label':<10}", *(f"{name:>9}" for name in classifier.classes), "unfamiliar", "image"]
@@ -165,7 +181,7 @@ def _heading(classifier: Classifier) -> str:
 def _row(path: Path, prediction: Prediction, classes: Sequence[str]) -> str:
     name = str(path)
     if not prediction.familiar:
-        name += "  [not like the training X-rays: do not trust this]"
+        name += f"  [{_UNFAMILIAR}]"
     cells = [f"{prediction.label:<10}"]
     cells += [f"{prediction.probabilities[each]:>9.3f}" for each in classes]
     return "  ".join([*cells, f"{prediction.unfamiliarity:>10.2f}", name])

@@ -96,8 +96,8 @@ def table(candidates: Sequence[Candidate]) -> Table:
         caption="accuracy on each run's own test split, with 95 % intervals", show_header=False
     )
     columns = [_cells(candidate) for candidate in candidates]
-    for measure, *values in zip(_MEASURES, *columns, strict=True):
-        laid_out.add_row(measure, *(Text(value) for value in values))
+    for cells in zip(_MEASURES, *columns, strict=True):
+        laid_out.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return laid_out
 
 

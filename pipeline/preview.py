@@ -1,6 +1,8 @@
 """The paper's figure 2 for any image: each preprocessing method, without and with CLAHE."""
 
 import io
+import textwrap
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from models.preprocessing import SizeStatistics, preprocess, resolve, target_siz
 from models.settings import PreprocessingSettings
 
 _DOTS_PER_INCH = 150
+_LETTERS = 18  # of a title, at most, over a panel
 _SAYS = {
     "A": "fitted, black bars",
     "B": "stretched",
@@ -72,7 +75,8 @@ def draw(columns: list[Panel], title: str) -> bytes:
     """Lays the panels side by side, plain above equalised; returns the page as PNG."""
     figure = Figure(figsize=(3 * len(columns), 7.4), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(printable(title), parse_math=False)  # a file's name is no formula
+    lines = textwrap.wrap(printable(title), _LETTERS * len(columns))
+    figure.suptitle("\n".join(lines), parse_math=False)  # a file's name is no formula
     axes = figure.subplots(2, len(columns), squeeze=False)
     for column, panel in enumerate(columns):
         height, width = panel.plain.shape
@@ -83,9 +87,11 @@ def draw(columns: list[Panel], title: str) -> bytes:
             axis.set_title(name, fontsize=10)
             axis.set_xticks([])
             axis.set_yticks([])
-        axes[1, column].set_xlabel(f"{height} x {width} px", fontsize=9)
+        axes[1, column].set_xlabel(f"{width} x {height} px", fontsize=9)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")  # of the title; a box stands for it
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
     return buffer.getvalue()
 
 

@@ -45,11 +45,12 @@ def quiet(log: Path) -> Iterator[None]:
 def hush() -> None:
     """Silences what TensorFlow and Beam say on every import, where no log would take it.
 
-    It is about GPUs that are not there, as errors, and about a faster checksum. To be called
-    before the import.
+    It is about GPUs that are not there, as errors, about a faster checksum, and about what
+    TFMA calls that is deprecated. To be called before the import.
     """
     os.environ.setdefault(_TENSORFLOW, "3")
     logging.getLogger().addFilter(_is_not_about_checksums)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _is_not_about_checksums(record: logging.LogRecord) -> bool:

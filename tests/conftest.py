@@ -1,7 +1,9 @@
 """Fixtures that several folders share."""
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +13,14 @@ from components.beam_runner import use_in_process_runner
 
 ROOT = Path(__file__).resolve().parent.parent
 CXR4_VARIABLE = "CORONET_CXR4"
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 # TensorFlow Transform's and some tests' short pipelines name Beam's DirectRunner, which fetches
 # another (Prism) from the network. With one that cannot run, it falls back to its own.
@@ -42,3 +52,16 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "sample"
     write_sample(folder, images=80)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Headless Chromium; skips the test where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("NOT RUN in a browser: install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield running
+        running.close()

@@ -60,7 +60,7 @@ def training_curves(history: Mapping[str, Sequence[float]], metric: str, label: 
             )
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
         return _svg(figure)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from components.evaluation.results import Evaluation, SliceResult
+from components.report import slices
 from components.report.content import ModelContent, RunContent
 from components.report.formats import share
 from models.features import CLASSES, DISCLAIMER, LABEL
@@ -160,19 +161,24 @@ def _analysis(model: ModelContent) -> Section:
 
 def _metrics(evaluation: Evaluation) -> Iterable[str]:
     overall = evaluation.overall
-    yield f"accuracy {_with_interval(overall)} on {overall.images} images"
+    yield f"accuracy {_with_interval(overall)} on {_images(overall.images)}"
     yield f"expected calibration error {overall.calibration_error:.3f}, Brier {overall.brier:.3f}"
     for result in overall.classes:
         interval = result.recall_interval
         yield (
             f"{result.name}: recall {share(result.recall)} "
             f"({interval.low:.3f} to {interval.high:.3f}), precision {share(result.precision)}, "
-            f"{result.images} images"
+            f"{_images(result.images)}"
         )
-    for part in evaluation.slices:
-        if part.feature != LABEL:
-            accuracy = _with_interval(part)
-            yield f"{part.feature} {part.value}: accuracy {accuracy}, {part.images} images"
+    for feature, parts in slices.by_feature(evaluation).items():
+        if feature != LABEL:
+            for part in parts:
+                title, accuracy = slices.TITLES[feature].lower(), _with_interval(part)
+                yield f"{title} {part.value}: accuracy {accuracy}, {_images(part.images)}"
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _with_interval(part: SliceResult) -> str:

@@ -1,21 +1,27 @@
 """From content to HTML and Markdown."""
 
 import re
-from typing import Any
 
 import jinja2
 import markupsafe
 import yaml
 
-from components.evaluation.results import Evaluation
-from components.report import figures, formats, pictures
+from components.report import figures, formats, pictures, slices
 from components.report.content import ModelContent, RunContent
 from components.report.examination import Examination
 from components.report.model_card import model_card
 from components.report.paper import PAPER
-from models.features import CLASSES, DISCLAIMER, LABEL, SIZE_BUCKET, SIZE_BUCKETS, SOURCE
+from models.features import CLASSES, DISCLAIMER, LABEL
 
-_SLICE_TITLES = {LABEL: "True class", SOURCE: "Source", SIZE_BUCKET: "Image size"}
+_COPIES = {
+    "exact_groups": "groups of exact copies",
+    "conflicting_groups": "groups of exact copies with different labels",
+    "near_groups": "groups of near copies",
+    "near_groups_with_different_labels": "groups of near copies with different labels",
+    "groups_across_splits": "groups of copies across splits",
+    "moved_from_given_split": "images moved from the split that was given for them",
+}
+"""What ingestion's summary counts, in words."""
 
 
 def page(run: RunContent, examination: Examination) -> str:
@@ -32,8 +38,9 @@ def page(run: RunContent, examination: Examination) -> str:
         config=yaml.safe_dump(run.context["config"], sort_keys=False),
         drawings={model.name: _drawings(model) for model in run.models},
         card=model_card(run, best, examination.sources) if best else (),
-        slice_titles=_SLICE_TITLES,
+        slice_titles=slices.TITLES,
         label=LABEL,
+        copies=_COPIES,
     )
 
 
@@ -76,18 +83,8 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         markdown=_escape_markdown,
         thumbnail=pictures.thumbnail,
     )
-    environment.globals.update(overlay=pictures.overlay, slices=_slices)
+    environment.globals.update(overlay=pictures.overlay, slices=slices.by_feature)
     return environment
-
-
-def _slices(evaluation: Evaluation) -> dict[str, list[Any]]:
-    """The slices by feature, in the order of the titles; classes and sizes in their own."""
-    by_feature: dict[str, list[Any]] = {feature: [] for feature in _SLICE_TITLES}
-    for part in evaluation.slices:
-        by_feature[part.feature].append(part)
-    by_feature[LABEL].sort(key=lambda part: CLASSES.index(part.value))
-    by_feature[SIZE_BUCKET].sort(key=lambda part: SIZE_BUCKETS.index(part.value))
-    return {feature: parts for feature, parts in by_feature.items() if parts}
 
 
 def _escape_markdown(text: str) -> str:

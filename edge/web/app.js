@@ -35,6 +35,7 @@ async function start() {
 async function show(file) {
   const mine = ++turn;
   document.body.dataset.state = "busy";
+  element("result").hidden = true; // it is of the file before
   say("");
   try {
     const predictor = await ready;
@@ -64,8 +65,9 @@ async function show(file) {
     if (mine !== turn) return;
     tint(element("saliency"), lost);
     const most = Math.max(0, ...lost.flat());
-    element("explained").textContent =
-      `Red: covering it makes ${answer.label} less probable, by up to ${(100 * most).toFixed(1)} points`;
+    element("explained").textContent = most
+      ? `Red: covering it makes ${answer.label} less probable, by up to ${(100 * most).toFixed(1)} percentage points`
+      : `Whatever is covered, ${answer.label} stays as probable`;
     document.body.dataset.state = "explained";
   } catch (error) {
     if (mine !== turn) return;
@@ -86,11 +88,7 @@ function row(name, probability, first) {
   head.textContent = name;
   const bar = document.createElement("div");
   bar.className = "bar";
-  bar.setAttribute("role", "meter");
-  bar.setAttribute("aria-valuemin", 0);
-  bar.setAttribute("aria-valuemax", 1);
-  bar.setAttribute("aria-valuenow", probability);
-  bar.setAttribute("aria-label", `${name}: ${percent(probability)}`);
+  bar.ariaHidden = "true"; // the number beside it says the same
   const filled = document.createElement("div");
   filled.style.width = percent(probability).replace(" ", "");
   bar.append(filled);

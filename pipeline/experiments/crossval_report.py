@@ -62,7 +62,7 @@ def summary_table(summaries: Sequence[Summary], folds: int) -> str:
         "pixels",
         "folds",
         "accuracy",
-        "± fold",
+        "± over folds",
         "95% interval",
     ]
     rows = [
@@ -73,7 +73,7 @@ def summary_table(summaries: Sequence[Summary], folds: int) -> str:
             size_text(summary.sizes),
             f"{summary.folds} of {folds}",
             f"{summary.mean:.3f}",
-            f"{summary.deviation:.3f}",
+            f"{summary.deviation:.3f}" if summary.folds > 1 else "-",
             f"{summary.low:.3f} to {summary.high:.3f}",
             *("-" if recall is None else f"{recall:.3f}" for recall in summary.recall),
             f"{summary.seconds:.0f}",

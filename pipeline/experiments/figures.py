@@ -15,7 +15,8 @@ from pipeline.atomic import staged
 from pipeline.experiments.results import Summary
 
 DOTS_PER_INCH = 110
-BAR_COLOURS = ("#1f5fa8", "#c2571a", "#3c7a3f")
+BAR_COLOURS = ("#1f5fa8", "#b3470b", "#3c7a3f")
+DARK = 0.72  # from here on, white is read more easily than black on `Blues`
 
 
 def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
@@ -41,9 +42,9 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
             positions,
             means,
             width * 0.94,
-            yerr=[found[method].deviation for method in present],
+            yerr=[found[method].deviation or np.nan for method in present],
             capsize=3,
-            ecolor="#555",
+            ecolor="black",
             color=BAR_COLOURS[number % len(BAR_COLOURS)],
             label=threshold,
         )
@@ -58,7 +59,7 @@ def accuracy_bars(summaries: Sequence[Summary], title: str, file: Path) -> None:
     axes.set_xticks(range(len(methods)), [f"Method {method}" for method in methods])
     axes.set_xlim(-0.6, len(methods) - 0.4)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("mean accuracy ± standard deviation")
     axes.set_title(title, loc="left")
     figure.legend(title="threshold", loc="outside right upper", frameon=False)
     save(figure, file)
@@ -87,7 +88,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], file: Path, columns: 
         axes.set_yticks(range(len(CLASSES)), CLASSES)
         axes.set_title(title, fontsize=10)
         for (true, predicted), count in np.ndenumerate(counts):
-            colour = "white" if shares[true, predicted] > 0.5 else "black"
+            colour = "white" if shares[true, predicted] > DARK else "black"
             axes.text(predicted, true, str(count), ha="center", va="center", color=colour)
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
@@ -104,12 +105,14 @@ def training_curves(history: Mapping[str, Sequence[float]], title: str, file: Pa
     """
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for key, label in (("accuracy", "training"), ("val_accuracy", "validation")):
+    series = (("accuracy", "training", "-"), ("val_accuracy", "validation", "--"))
+    for (key, label, style), colour in zip(series, BAR_COLOURS, strict=False):
         if key in history:
-            axes.plot(history["epoch"], history[key], label=label)
+            few = "." if len(history["epoch"]) < 40 else None  # a single one is no line
+            axes.plot(history["epoch"], history[key], style, color=colour, label=label, marker=few)
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylim(0, 1)
     axes.grid(axis="y", alpha=0.3)
     axes.set_title(title, loc="left")

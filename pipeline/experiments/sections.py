@@ -46,7 +46,7 @@ def _preprocessing(bench: Bench) -> Section:
     original = bench.figure("original")
     _write_png(original, tf.io.decode_image(encoded, channels=1).numpy())
     height, width = dataset.heights[number], dataset.widths[number]
-    drawn = [(f"original, {width} x {height}", original)]
+    drawn = [(f"original, {width} x {height} pixels", original)]
     statistics = statistics_of(dataset, np.arange(len(dataset)))
     for method in METHODS:
         settings = PreprocessingSettings.model_validate(
@@ -55,7 +55,7 @@ def _preprocessing(bench: Bench) -> Section:
         resolved = resolve(settings, target_pixels(settings, statistics))
         file = bench.figure(f"method_{method}")
         _write_png(file, preprocessed([encoded], resolved)[0])
-        drawn.append((f"method {method}, {resolved.width} x {resolved.height}", file))
+        drawn.append((f"method {method}, {resolved.width} x {resolved.height} pixels", file))
     return Section(
         title="Pre-processing",
         place="figure 2",

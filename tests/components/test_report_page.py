@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import cv2
@@ -178,7 +179,7 @@ def _quarantine(folder: Path, resolved: bool = True) -> Artifact:
     quarantine.write(
         str(folder),
         refusals,
-        {"splits": splits, "duplicates": {"exact_copies": 3, "resolved": resolved, "examples": []}},
+        {"splits": splits, "duplicates": {"exact_groups": 3, "resolved": resolved, "examples": []}},
     )
     artifact = Quarantine()
     artifact.uri = str(folder)
@@ -292,7 +293,7 @@ def test_numbers_come_from_the_artifacts(page: str, candidate: dict[str, Artifac
         "train against the run before label largest difference 0.234 0.15 drifted",
         "train against the run before height jensen shannon divergence 0.062 0.5 alike",
         "1 not an image",
-        "exact copies: 3",
+        "groups of exact copies: 3",
         # the model says viral to all 40, of which 10 are
         "30 of 40 test images are classified wrongly",
         "Grad-CAM",
@@ -403,6 +404,42 @@ def test_it_can_be_read_without_eyes_or_mouse(page: str) -> None:
         assert attributes["href"].removeprefix("#") in identifiers
 
 
+@pytest.fixture
+def shown(browser: Any, written: Path) -> Iterator[Any]:
+    """The page in Chromium."""
+    opened = browser.new_page()
+    opened.goto((written / "index.html").as_uri())
+    yield opened
+    opened.close()
+
+
+@pytest.mark.browser
+def test_paper_holds_what_the_screen_scrolls_to_or_folds(shown: Any) -> None:
+    shown.set_viewport_size({"width": 700, "height": 1000})  # A4 between its margins
+    shown.emulate_media(media="print")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 700
+    for box in shown.locator(".scroll").all():
+        assert box.evaluate("box => getComputedStyle(box).overflowX") == "visible"
+    for folded in shown.locator("details > :not(summary)").all():
+        assert folded.evaluate("part => part.checkVisibility({ contentVisibilityAuto: true })")
+    assert shown.evaluate("getComputedStyle(document.body).printColorAdjust") == "exact"
+
+
+LINES = """() => [...document.querySelectorAll(".bars th[scope=row]")].map((head) => {
+    const text = document.createRange();
+    text.selectNodeContents(head);
+    return [head.innerText, text.getClientRects().length];
+})"""
+
+
+@pytest.mark.browser
+def test_no_class_is_broken_on_a_phone(shown: Any) -> None:
+    shown.set_viewport_size({"width": 390, "height": 800})
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    lines = dict(shown.evaluate(LINES))
+    assert {name: lines[name] for name in CLASSES} == dict.fromkeys(CLASSES, 1)
+
+
 def test_the_card_has_the_toolkits_sections(written: Path) -> None:
     card = (written / "model_card.md").read_text()
     sections = [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
@@ -417,6 +454,7 @@ def test_the_card_has_the_toolkits_sections(written: Path) -> None:
         "Limitations",
         "Every test image from hospital \\<b\\> is of class covid",
         "accuracy 0.750",
+        "image size up to 256 px: accuracy",
     ):
         assert said in card, said
 

@@ -81,6 +81,13 @@ def test_drawings_are_svg_in_the_pages_colours(number: int) -> None:
     assert "var(--line-1)" in drawing
 
 
+def test_a_single_epoch_is_epoch_1() -> None:
+    drawing = figures.training_curves({"accuracy": [0.3], "val_accuracy": [0.2]}, "accuracy", "")
+    texts = [element.text for element in ElementTree.fromstring(drawing).iter() if element.text]
+    assert "1" in texts
+    assert not any(text.startswith(("0.9", "1.0")) for text in texts)
+
+
 def test_drawings_of_one_page_share_no_id() -> None:
     identifiers = [
         element.attrib["id"]

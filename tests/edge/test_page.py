@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +17,6 @@ from edge.images import read_image
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TOLERANCE = 0.02  # of a probability, between the browser and Python
 
 
@@ -52,18 +43,6 @@ class Visit:
             row.get_attribute("data-label"): float(row.get_attribute("data-probability"))
             for row in rows
         }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("NOT RUN in a browser: install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module", params=["browser", "python"])
@@ -117,13 +96,16 @@ DROP = """async ([name, content]) => {
     delete document.body.dataset.state;
     document.getElementById("drop").dispatchEvent(
         new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    return document.getElementById("result").hidden;
 }"""
 
 
 def test_a_dropped_file_is_answered(visit, edge_model, sample_folder):
     file = phantoms(sample_folder)[2]
     expected = Classifier(edge_model).predict(file)
-    visit.page.evaluate(DROP, [file.name, base64.b64encode(file.read_bytes()).decode()])
+    visit.choose(phantoms(sample_folder)[0])
+    content = base64.b64encode(file.read_bytes()).decode()
+    assert visit.page.evaluate(DROP, [file.name, content]), "the answer to the file before is shown"
     visit.page.wait_for_selector("body[data-state=explained]", timeout=60_000)
     assert visit.page.inner_text("#name") == file.name
     assert visit.probabilities() == pytest.approx(expected.probabilities, abs=TOLERANCE)
@@ -175,6 +157,14 @@ def test_a_model_that_cannot_be_loaded_is_said(visit, browser, sample_folder):
     assert broken.choose(file) == "failed"
     assert file.name in broken.page.inner_text("#message")
     broken.page.close()
+
+
+def test_each_probability_is_read_out_once(visit, sample_folder):
+    visit.choose(phantoms(sample_folder)[0])
+    read_out = visit.page.locator("#probabilities").aria_snapshot()
+    for label, probability in visit.probabilities().items():
+        assert f'row "{label} {100 * probability:.1f} %"' in read_out
+    assert "meter" not in read_out
 
 
 def test_the_same_file_can_be_chosen_again(visit, sample_folder):

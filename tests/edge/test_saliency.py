@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge import overlay, saliency
+from models.features import DISCLAIMER
 
 
 class CornerClassifier:
@@ -53,6 +55,17 @@ def test_the_overlay_is_red_where_the_reason_is(image):
     redness = picture[..., 0] - picture[..., 2]
     assert redness[-8, 8] > 50
     assert redness[5, -5] == 0
+
+
+def test_a_caption_is_below_the_picture_and_inside_the_page():
+    for width, height in ((400, 300), (20, 400)):
+        picture = Image.new("RGB", (width, height), (200, 10, 10))
+        page = overlay.caption(picture, ["covid 0.900", "bacterial " * 20, DISCLAIMER])
+        assert page.crop((0, 0, width, height)).tobytes() == picture.tobytes()
+        text = np.asarray(page.convert("L"))[height:]
+        assert text.min() < 50
+        for edge in (text[0], text[-1], text[:, 0], text[:, -1]):
+            assert (edge == 255).all()
 
 
 def test_an_overlay_without_any_reason_is_grey(image):

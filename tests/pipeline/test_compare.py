@@ -140,6 +140,9 @@ def test_rows_come_from_the_artifacts(evaluation: Path, tmp_path: Path) -> None:
         "revision": ["0.1.0"] * 2,
     }
     assert warnings(found) == []
+    narrow = io.StringIO()
+    Console(width=40, file=narrow).print(table(found))
+    assert "…" not in narrow.getvalue()
 
 
 def test_each_build_has_its_own_verdict(evaluation: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -95,6 +96,27 @@ def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path,
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["chest.png", "file", "folder"]
 
 
-@pytest.mark.parametrize("name", [b"a$_$b.png", b"\xff\xfe.png"], ids=["mathtext", "not UTF-8"])
+@pytest.mark.parametrize(
+    "name",
+    [b"a$_$b.png", b"\xff\xfe.png", "\N{CJK UNIFIED IDEOGRAPH-80F8}.png".encode()],
+    ids=["mathtext", "not UTF-8", "not in the font"],
+)
+@pytest.mark.filterwarnings("error")
 def test_any_name_can_be_a_title(columns, name):
     assert draw(columns[:1], os.fsdecode(name)).startswith(b"\x89PNG")
+
+
+def test_no_name_is_longer_than_the_page(columns):
+    page = cv2.imdecode(np.frombuffer(draw(columns, 250 * "W"), np.uint8), cv2.IMREAD_GRAYSCALE)
+    # Of the title alone: what is drawn above the first panel leaves both edges white.
+    assert (page[:60, :8] == 255).all()
+    assert (page[:60, -8:] == 255).all()
+    assert (page[:60] < 128).any()
+
+
+def test_sizes_are_said_width_first(columns, monkeypatch):
+    said = []
+    monkeypatch.setattr(Axes, "set_xlabel", lambda axes, text, **style: said.append(text))
+    draw(columns, "chest.png")
+    height, width = IMAGE.shape
+    assert said[0] == f"{width} x {height} px"
