@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from components.ingestion import exif
 from components.ingestion.readers import read
 from components.ingestion.refusals import Reason, RefusedError
 from components.ingestion.settings import DataSettings
+from edge.images import MAX_PIXELS
 
 SETTINGS = DataSettings()
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -341,6 +343,12 @@ def test_refused(hostile, kind):
         read(data, SETTINGS)
     assert refused.value.reason == reason
     assert refused.value.detail
+
+
+def test_the_edge_build_reads_whatever_is_let_in():
+    assert DataSettings(max_pixels=MAX_PIXELS)
+    with pytest.raises(ValidationError, match="less than or equal to 50000000"):
+        DataSettings(max_pixels=MAX_PIXELS + 1)
 
 
 @pytest.mark.parametrize("kind", ["billion_pixels", "header_bomb_png", "header_bomb_jpeg"])
