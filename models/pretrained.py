@@ -4,6 +4,7 @@ import zipfile
 from tempfile import NamedTemporaryFile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from models.classifier import build_network
@@ -23,7 +24,8 @@ def load_pretrained(settings: CoronetSettings, size: tuple[int, int]) -> tuple[k
         The network, and what training found: nothing but the weights.
 
     Raises:
-        InputError: no such file, not a Keras file, or a network of another shape.
+        InputError: no such file, not a Keras file, a network of another shape, or one whose
+            training diverged.
     """
     path = settings.pretrained
     with NamedTemporaryFile(suffix=".keras") as local:
@@ -42,7 +44,12 @@ def load_pretrained(settings: CoronetSettings, size: tuple[int, int]) -> tuple[k
             f"coronet.pretrained: {path} is not CORONet for images of {size[1]} x {size[0]} pixels "
             f"with {settings.dense_units} dense units: its weights are {_difference(given, wanted)}"
         )
-    network.set_weights(found.get_weights())
+    weights = found.get_weights()
+    if not all(np.isfinite(array).all() for array in weights):
+        raise InputError(
+            f"coronet.pretrained: {path} has weights that are no numbers: its training diverged"
+        )
+    network.set_weights(weights)
     return network, Fitted(network.get_weights(), best_epoch=0, images_per_second=0.0)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+from models.data import EVALUATION_BATCH
 from models.features import (
     CLASSES,
     EXAMPLES_SIGNATURE,
@@ -63,9 +64,24 @@ class ServingModel(tf.Module):
         """Classifies serialized `tf.Example`s as ingestion writes them, string [B].
 
         Only `IMAGE` is read. Returns what `classify_images` returns.
+
+        TFMA hands over what it has read at once, thousands of small images, and what a network
+        makes of them would not fit into memory: so a batch of `EVALUATION_BATCH` at a time.
         """
         parsed = tf.io.parse_example(examples, {IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        return self.classify_images(parsed[IMAGE])
+        image, values = parsed[IMAGE], tf.RaggedTensorSpec([None, len(CLASSES)], ragged_rank=0)
+        parts = tf.map_fn(
+            lambda first: self.classify_images(image[first : first + EVALUATION_BATCH]),
+            tf.range(0, tf.size(image), EVALUATION_BATCH),
+            parallel_iterations=1,
+            fn_output_signature={
+                **dict.fromkeys((PROBABILITIES, SCORES), values),
+                LABELS: tf.RaggedTensorSpec([None], tf.string, ragged_rank=0),
+            },
+        )
+        # Of no examples there is no part, which leaves the shape unknown.
+        shapes = {PROBABILITIES: [-1, len(CLASSES)], SCORES: [-1, len(CLASSES)], LABELS: [-1]}
+        return {key: tf.reshape(parts[key].values, shape) for key, shape in shapes.items()}
 
 
 def predict(classifier: keras.Model, images: tf.Tensor, flip_at_test: bool) -> dict[str, tf.Tensor]:

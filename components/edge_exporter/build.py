@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,21 +34,22 @@ from edge.metadata import (
     SCORES_OUTPUT,
     Metadata,
 )
-from models.features import CLASSES, DISCLAIMER, IMAGE_XF, LABEL
+from models.data import load_split
+from models.features import CLASSES, DISCLAIMER, EVAL_SPLIT, TRAIN_SPLIT
 
 _MOST_IMAGES = 2048  # per split: enough for ranges, a Gaussian and a quantile
-_SEED = 0
 
 
 def build(request: Request) -> Metadata:
     """Writes the TFLite files and, last, `edge.json` into `request.output`."""
     settings = EdgeSettings.model_validate_json(request.settings)
     trained = graphs.load(Path(request.model))
-    train_images, digest = _read_images(request.train_records)
-    held_out, _ = _read_images(request.eval_records)
-    rng = np.random.default_rng(_SEED)
-    calibration = _sample(train_images, settings.calibration_images, rng)
-    known = familiarity.fit(train_images)
+    train = load_split(request.train_records, TRAIN_SPLIT)
+    # A split's order is that of its digests: the first are a fair draw, whoever wrote the
+    # records and in whatever order. A tar archive's come class by class.
+    calibration = np.asarray(train.images[: settings.calibration_images])
+    held_out = load_split(request.eval_records, EVAL_SPLIT).images[:_MOST_IMAGES]
+    known = familiarity.fit(train.images[:_MOST_IMAGES])
     distances = np.concatenate(
         [known.distance(tf.constant(part)).numpy() for part in _parts(held_out)]
     )
@@ -56,7 +57,7 @@ def build(request: Request) -> Metadata:
         classes=CLASSES,
         model=trained.name,
         model_version=_file_digest(Path(request.model) / "classifier.keras"),
-        data_digest=digest,
+        data_digest=train.digest(),
         variant=settings.variant,
         height=trained.preprocessing.height,
         width=trained.preprocessing.width,
@@ -105,29 +106,6 @@ def build(request: Request) -> Metadata:
 
 def _file_name(variant: Variant, settings: EdgeSettings) -> str:
     return MODEL_FILE if variant == settings.variant else f"model_{variant}.tflite"
-
-
-def _read_images(records: Sequence[str]) -> tuple[np.ndarray, str]:
-    """Returns up to `_MOST_IMAGES` images, uint8 [N, h, w, 1], and a digest of all examples."""
-    features = {
-        IMAGE_XF: tf.io.FixedLenFeature([], tf.string),
-        LABEL: tf.io.FixedLenFeature([], tf.int64),
-    }
-    digest = hashlib.sha256()
-    images: list[np.ndarray] = []
-    for record in tf.data.TFRecordDataset(sorted(records), compression_type="GZIP"):
-        example = tf.io.parse_single_example(record, features)
-        encoded = example[IMAGE_XF].numpy()
-        digest.update(hashlib.sha256(encoded).digest() + bytes([int(example[LABEL])]))
-        if len(images) < _MOST_IMAGES:
-            images.append(tf.io.decode_png(encoded, channels=1).numpy())
-    if not images:
-        raise ValueError(f"no transformed examples in {list(records)}")
-    return np.stack(images), digest.hexdigest()
-
-
-def _sample(images: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return images[rng.permutation(len(images))[:count]]
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:

@@ -29,6 +29,7 @@ def run_build(request: Request, scratch: Path, timeout: float) -> None:
             errors="replace",
             timeout=timeout,
             check=False,
+            cwd=scratch,  # `-m` looks for modules there first: not among the user's files
         )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(

@@ -90,8 +90,7 @@ class _Combiner(beam.CombineFn):
             )
         )
         predicted = int(np.argmax(probabilities))
-        # A diverged model predicts NaN: that is no confidence, and no reason to end the run.
-        confidence = float(np.nan_to_num(probabilities[predicted]))
+        confidence = float(probabilities[predicted])
         # The last bin holds a confidence of exactly 1 too.
         index = min(int(confidence * self._bins), self._bins - 1)
         correct = predicted == int(label.item())

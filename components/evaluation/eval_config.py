@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluation import calibration_error
+from components.evaluation import calibration_error, ranking
 from components.evaluation.settings import GateSettings
 from models.features import (
     CLASSES,
@@ -30,10 +30,6 @@ from models.features import (
 )
 
 ACCURACY = "accuracy"
-PRECISION = "precision"
-RECALL = "recall"
-F1 = "f1_score"
-AUC = "auc"
 SQUARED_ERROR = "squared_error"
 CONFUSION_MATRIX = "confusion_matrix"
 EXAMPLE_COUNT = "example_count"
@@ -111,27 +107,25 @@ def _metrics_specs(
     metrics = [
         _metric("ExampleCount", EXAMPLE_COUNT),
         _metric("SparseCategoricalAccuracy", ACCURACY, gates=accuracy_gates),
-        # Predictions at or below the threshold would count as none.
+        # Predictions at or below the threshold would count as none. Precision, recall and F1
+        # are read off this matrix: TFMA's own, with `top_k` of 1, take the last of two equal
+        # probabilities, where accuracy and the edge build take the first.
         _metric("MultiClassConfusionMatrixAtThresholds", CONFUSION_MATRIX, thresholds=[0.0]),
         tfma.MetricConfig(
             class_name=calibration_error.ExpectedCalibrationError.__name__,
             module=calibration_error.__name__,
             config=json.dumps({"bins": CALIBRATION_BINS, "name": calibration_error.NAME}),
         ),
+        tfma.MetricConfig(
+            class_name=ranking.AreaUnderCurve.__name__,
+            module=ranking.__name__,
+            config=json.dumps({"name": ranking.NAME}),
+        ),
     ]
-    for class_id in range(len(CLASSES)):
-        # `binarize` would call a class predicted only above one half; the class with the
-        # highest probability is what `top_k` of 1 means. `top_k` sets all others to -inf, which
-        # its default threshold of -inf counts as predicted if the class is never the likeliest.
-        metrics += [
-            _metric("Precision", PRECISION, thresholds=[0.0], class_id=class_id, top_k=1),
-            _metric("Recall", RECALL, thresholds=[0.0], class_id=class_id, top_k=1),
-            _metric("F1Score", F1, thresholds=[0.0], class_id=class_id, top_k=1),
-        ]
     one_against_all = tfma.MetricsSpec(
         binarize=tfma.BinarizationOptions(class_ids={"values": range(len(CLASSES))}),
         # Summed over the classes, the squared errors are the Brier score.
-        metrics=[_metric("AUC", AUC), _metric("MeanSquaredError", SQUARED_ERROR)],
+        metrics=[_metric("MeanSquaredError", SQUARED_ERROR)],
     )
     return [tfma.MetricsSpec(metrics=metrics), one_against_all]
 

@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from components.evaluation import calibration_error
+from components.evaluation import calibration_error, ranking
 from components.evaluation.eval_config import (
     ACCURACY,
-    AUC,
     CONFUSION_MATRIX,
     EXAMPLE_COUNT,
-    F1,
-    PRECISION,
-    RECALL,
     ROUNDING,
     SQUARED_ERROR,
 )
@@ -197,20 +193,8 @@ def _slice_result(metrics: Any) -> SliceResult:
         calibration_error=values.number(calibration_error.NAME),
         brier=sum(values.number(SQUARED_ERROR, index) for index in range(len(CLASSES))),
         classes=tuple(
-            ClassResult(
-                name=name,
-                images=int(confusion[index].sum()),
-                precision=values.number(PRECISION, index),
-                recall=values.number(RECALL, index),
-                f1=values.number(F1, index),
-                # TFMA gives 0 where there is nothing to rank.
-                auc=values.number(AUC, index) if 0 < confusion[index].sum() < images else math.nan,
-                precision_interval=wilson(
-                    int(confusion[index, index]), int(confusion[:, index].sum())
-                ),
-                recall_interval=wilson(int(confusion[index, index]), int(confusion[index].sum())),
-            )
-            for index, name in enumerate(CLASSES)
+            _class_result(confusion, index, values.number(ranking.NAME, index))
+            for index in range(len(CLASSES))
         ),
         reliability=Reliability(
             counts=values.array(calibration_error.BIN_COUNTS),
@@ -219,6 +203,25 @@ def _slice_result(metrics: Any) -> SliceResult:
         ),
         baseline_accuracy=baseline.number(ACCURACY) if ACCURACY in baseline else None,
     )
+
+
+def _class_result(confusion: np.ndarray, index: int, auc: float) -> ClassResult:
+    right = int(confusion[index, index])
+    images, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
+    return ClassResult(
+        name=CLASSES[index],
+        images=images,
+        precision=_share(right, predicted),
+        recall=_share(right, images),
+        f1=_share(2 * right, images + predicted),
+        auc=auc,
+        precision_interval=wilson(right, predicted),
+        recall_interval=wilson(right, images),
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
 
 
 def _slice_name(key: Any) -> tuple[str, str]:

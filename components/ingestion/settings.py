@@ -58,7 +58,8 @@ class DataSettings(Settings):
             otherwise they are only reported.
         near_duplicate_bits: images whose perceptual hashes differ in at most this many of
             128 bits count as near copies; at most 7, which the search can guarantee to find.
-        max_pixels: refuse larger images by their header, before decoding.
+        max_pixels: refuse larger images by their header, before decoding; at most what the
+            edge build reads, which is measured on the same images.
         max_file_bytes: refuse larger files and archive members.
         min_side: refuse images whose shorter side has fewer pixels.
         min_grey_levels: refuse images with fewer distinct values (blank ones), and 16-bit
@@ -83,7 +84,7 @@ class DataSettings(Settings):
     max_bad_fraction: float = Field(default=0.01, ge=0, le=1)
     deduplicate: bool = True
     near_duplicate_bits: int = Field(default=6, ge=0, le=7)
-    max_pixels: int = Field(default=50_000_000, gt=0, le=80_000_000)
+    max_pixels: int = Field(default=50_000_000, gt=0, le=50_000_000)
     max_file_bytes: PositiveInt = 256 * 1024 * 1024
     min_side: PositiveInt = 32
     min_grey_levels: PositiveInt = 32

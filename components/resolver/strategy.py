@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from absl import logging
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.dsl.io import fileio
 
 from components.anomaly_gate.executor import STATISTICS_ID
 
@@ -85,6 +87,13 @@ class PrecedingStatisticsStrategy(ResolverStrategy):
 def _latest_before(
     candidate: types.Artifact, artifacts: Sequence[types.Artifact], accepted: Collection[int]
 ) -> list[types.Artifact]:
-    """Returns the accepted artifact that is next before the candidate, if there is one."""
+    """Returns the accepted artifact that is next before the candidate, if there is one.
+
+    One whose files somebody has removed is passed over: the run could not be finished with it.
+    """
     earlier = [one for one in artifacts if one.id < candidate.id and one.id in accepted]
-    return [max(earlier, key=lambda one: one.id)] if earlier else []
+    for one in sorted(earlier, key=lambda one: one.id, reverse=True):
+        if fileio.exists(one.uri):
+            return [one]
+        logging.warning("%s is gone: looking for an earlier one to compare with", one.uri)
+    return []

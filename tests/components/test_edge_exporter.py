@@ -173,6 +173,33 @@ def test_most_held_out_images_are_familiar(request_of: Request, images):
     assert np.mean(np.array(distances) <= classifier.metadata.distance_limit) >= 0.9
 
 
+def test_the_order_of_the_records_changes_nothing(tmp_path, images, monkeypatch):
+    from components.edge_exporter import build
+
+    monkeypatch.setattr(build, "_MOST_IMAGES", 30)
+    pixels, labels = images
+    train("svm", tmp_path / "model", pixels[:45], labels[:45])
+    by_class = np.argsort(labels[:45], kind="stable")
+    built = []
+    for name, order in (("by class", by_class), ("backwards", by_class[::-1])):
+        output = tmp_path / name
+        output.mkdir()
+        built.append(
+            build.build(
+                Request(
+                    model=str(tmp_path / "model"),
+                    train_records=write_examples(
+                        tmp_path / f"{name}.gz", pixels[order], labels[order]
+                    ),
+                    eval_records=write_examples(tmp_path / "eval.gz", pixels[45:], labels[45:]),
+                    settings=EdgeSettings(calibration_images=10).model_dump_json(),
+                    output=str(output),
+                )
+            )
+        )
+    assert built[0] == built[1]  # the digests of the files included
+
+
 # A converter that goes wrong.
 
 
@@ -194,6 +221,15 @@ def test_an_abort_of_the_converter_is_an_error_message(broken, tmp_path, monkeyp
     run_instead(monkeypatch, tmp_path, code + "sys.stderr.flush(); os.abort()")
     with pytest.raises(RuntimeError, match=r"SIGABRT(.|\n)*LLVM ERROR: out of ideas"):
         process.run_build(broken, tmp_path, timeout=60)
+
+
+def test_modules_of_the_folder_one_stands_in_are_not_taken(broken, tmp_path, monkeypatch):
+    (tmp_path / "library").mkdir()
+    run_instead(monkeypatch, tmp_path / "library", "import json; json.dumps({})")
+    (tmp_path / "json.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scratch").mkdir()
+    process.run_build(broken, tmp_path / "scratch", timeout=60)
 
 
 def test_a_converter_that_hangs_is_stopped(broken, tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""What a run is compared with: accepted, of the same kind, and older."""
+"""What a run is compared with: accepted, of the same kind, older, and still there."""
+
+from pathlib import Path
 
 import pytest
 from tfx.components.evaluator import constants
@@ -9,10 +11,11 @@ from components.artifacts import DataVerdict
 from components.resolver.strategy import PrecedingBlessedModelStrategy, PrecedingStatisticsStrategy
 
 
-def _model(identifier: int) -> Artifact:
-    model = standard_artifacts.Model()
-    model.id = identifier
-    return model
+def _artifact(kind: type[Artifact], identifier: int, folder: Path) -> Artifact:
+    artifact = kind()
+    artifact.id, artifact.uri = identifier, str(folder / str(identifier))
+    Path(artifact.uri).mkdir()
+    return artifact
 
 
 def _blessing(model: Artifact, blessed: int) -> Artifact:
@@ -34,9 +37,12 @@ def _blessing(model: Artifact, blessed: int) -> Artifact:
     ],
 )
 def test_latest_blessed_before_the_candidate(
-    candidate: int, blessed: dict[int, int], expected: int | None
+    tmp_path: Path, candidate: int, blessed: dict[int, int], expected: int | None
 ) -> None:
-    models = {identifier: _model(identifier) for identifier in (1, 2, 3)}
+    models = {
+        identifier: _artifact(standard_artifacts.Model, identifier, tmp_path)
+        for identifier in (1, 2, 3)
+    }
     resolved = PrecedingBlessedModelStrategy().resolve_artifacts(
         None,
         {
@@ -48,6 +54,23 @@ def test_latest_blessed_before_the_candidate(
     assert resolved is not None
     assert [model.id for model in resolved["model"]] == ([expected] if expected else [])
     assert len(resolved["model_blessing"]) == len(resolved["model"])
+
+
+def test_a_model_whose_files_are_gone_is_passed_over(tmp_path: Path) -> None:
+    models = [_artifact(standard_artifacts.Model, number, tmp_path) for number in (1, 2, 3)]
+    inputs = {
+        "candidate": models[2:],
+        "model": models,
+        "model_blessing": [_blessing(model, 1) for model in models],
+    }
+    for expected in (2, 1):
+        resolved = PrecedingBlessedModelStrategy().resolve_artifacts(None, inputs)
+        assert resolved is not None
+        assert [model.id for model in resolved["model"]] == [expected]
+        Path(resolved["model"][0].uri).rmdir()
+    resolved = PrecedingBlessedModelStrategy().resolve_artifacts(None, inputs)
+    assert resolved is not None
+    assert resolved["model"] == []
 
 
 def test_no_candidate_no_baseline() -> None:
@@ -65,12 +88,13 @@ def test_no_candidate_no_baseline() -> None:
     ],
 )
 def test_latest_accepted_statistics_before_the_candidate(
-    candidate: int, accepted: set[int], expected: int | None
+    tmp_path: Path, candidate: int, accepted: set[int], expected: int | None
 ) -> None:
-    statistics, verdicts = [], []
-    for identifier in (1, 2, 3):
-        statistics.append(standard_artifacts.ExampleStatistics())
-        statistics[-1].id = identifier
+    verdicts = []
+    statistics = [
+        _artifact(standard_artifacts.ExampleStatistics, identifier, tmp_path)
+        for identifier in (1, 2, 3)
+    ]
     for identifier in accepted:
         verdicts.append(DataVerdict())
         verdicts[-1].set_int_custom_property(STATISTICS_ID, identifier)

@@ -47,6 +47,17 @@ def test_another_network_is_refused(
         load_pretrained(settings, size)
 
 
+def test_a_network_that_diverged_is_refused(file: Path, tmp_path: Path) -> None:
+    import keras
+
+    network = keras.saving.load_model(file)
+    network.weights[-1].assign([0, np.nan, 0, 0])
+    diverged = tmp_path / "diverged.keras"
+    network.save(diverged)
+    with pytest.raises(InputError, match=r"diverged\.keras has weights that are no numbers"):
+        load_pretrained(CoronetSettings(dense_units=16, pretrained=str(diverged)), SIZE)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a network"])
 def test_what_is_no_keras_file_is_refused(content: bytes | None, tmp_path: Path) -> None:
     wrong = tmp_path / "coronet.keras"

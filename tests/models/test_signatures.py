@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.classifier import as_classifier
+from models.data import EVALUATION_BATCH
 from models.features import (
     CLASSES,
     EXAMPLES_SIGNATURE,
@@ -68,6 +69,34 @@ def test_both_signatures_agree_with_the_keras_model(
         names = [CLASSES[best] for best in expected[PROBABILITIES].numpy().argmax(axis=1)]
         assert [name.decode() for name in found[LABELS].numpy()] == names
     np.testing.assert_allclose(expected[SCORES], np.log(expected[PROBABILITIES].numpy()), atol=1e-6)
+
+
+class _Bounded(keras.layers.Layer):
+    """Fails where a batch is larger than the evaluation's."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        tf.debugging.assert_less_equal(tf.shape(images)[0], EVALUATION_BATCH)
+        return tf.identity(images)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2 * EVALUATION_BATCH, 2 * EVALUATION_BATCH + 3])
+def test_many_examples_go_through_the_network_in_batches(count: int, tmp_path: Path) -> None:
+    inputs = keras.Input((24, 24, 1))
+    classifier = as_classifier(
+        keras.Model(inputs, build_mlp((24, 24), hidden=(), activations=())(_Bounded()(inputs)))
+    )
+    signatures = _loaded(classifier, tmp_path)
+    levels = np.linspace(0, 255, count).astype(np.uint8)
+    images = [encode(np.full((24, 24, 1), level, np.uint8)).numpy() for level in levels]
+    found = signatures[EXAMPLES_SIGNATURE](
+        **{EXAMPLES: tf.constant([_example(image) for image in images], tf.string)}
+    )
+    assert found[PROBABILITIES].shape == found[SCORES].shape == (count, len(CLASSES))
+    assert found[LABELS].shape == (count,)
+    for number in range(0, count, 50):
+        one = signatures[SERVING_SIGNATURE](**{IMAGE: tf.constant(images[number : number + 1])})
+        for key in (PROBABILITIES, SCORES):
+            np.testing.assert_allclose(found[key][number], one[key][0], atol=1e-6)
 
 
 def test_each_weight_is_saved_once(classifier: keras.Model, tmp_path: Path) -> None:
