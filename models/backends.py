@@ -97,8 +97,18 @@ def _write_job(folder: Path, job: Job, *splits: Split) -> None:
     for name, split in zip(_SPLITS, splits, strict=True):
         np.save(folder / f"{name}-images.npy", split.images)
         np.save(folder / f"{name}-labels.npy", split.labels)
-    described = {**asdict(job), "settings": job.settings.model_dump_json()}
+    described = {
+        **asdict(job),
+        "settings": job.settings.model_dump_json(),
+        # The child works in a folder of its own.
+        "run_folder": _absolute(job.run_folder),
+        "checkpoint_folder": _absolute(job.checkpoint_folder),
+    }
     (folder / _JOB).write_text(json.dumps(described), encoding="utf-8")
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if path and "://" not in path else path
 
 
 def _run_child(folder: Path, backend: str) -> None:
@@ -113,6 +123,7 @@ def _run_child(folder: Path, backend: str) -> None:
         env={**os.environ, "KERAS_BACKEND": backend},
         stdout=subprocess.PIPE,
         text=True,
+        cwd=folder,  # `-m` looks for modules there first: not among the user's files
     ) as child:
         assert child.stdout is not None  # a pipe was asked for
         for line in child.stdout:

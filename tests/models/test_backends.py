@@ -90,10 +90,16 @@ def test_a_child_that_fails_is_an_error(tmp_path: Path) -> None:
         backends._run_child(tmp_path, "tensorflow")
 
 
-def test_files_carry_the_whole_job(tmp_path: Path) -> None:
-    job, split = _job(tmp_path, "tensorflow", epochs=2), _split(16, 1)
-    backends._write_job(tmp_path, job, split, split)
-    backends._run_child(tmp_path, "tensorflow")
-    network, fitted = backends._read_result(tmp_path, job, split)
+def test_files_carry_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users, scratch = tmp_path / "users", tmp_path / "scratch"
+    users.mkdir()
+    scratch.mkdir()
+    (users / "json.py").write_text("raise SystemExit('a module of the user')")
+    monkeypatch.chdir(users)
+    job, split = _job(Path("output"), "tensorflow", epochs=2), _split(16, 1)
+    backends._write_job(scratch, job, split, split)
+    backends._run_child(scratch, "tensorflow")
+    assert (users / "output" / "run" / "history.json").is_file()
+    network, fitted = backends._read_result(scratch, job, split)
     assert fitted.history["epoch"] == [1, 2]
     assert [weights.shape for weights in network.get_weights()] == [(64, 16), (16,), (16, 4), (4,)]
