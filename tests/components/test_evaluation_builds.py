@@ -19,6 +19,7 @@ from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from components.artifacts import EdgeModel
+from components.edge_exporter.conversion import embed
 from components.evaluation import results
 from components.evaluation.eval_config import build_eval_config
 from components.evaluation.executor import Executor
@@ -102,17 +103,13 @@ def _edge_model(folder: Path, shift: int) -> Artifact:
         scores = _log_probabilities(tf.reduce_mean(tf.cast(image, tf.float32), [1, 2, 3]), shift)
         return {PROBABILITIES: tf.exp(scores), SCORES: scores}
 
-    path = folder / f"edge-{shift}"
-    path.mkdir()
-    files = {}
+    converted = {}
     for name, function in ((PREPROCESS_FILE, preprocess), (MODEL_FILE, classify)):
         module = tf.Module()
         module.serve = function
         source = str(folder / f"source-{shift}-{name}")
         tf.saved_model.save(module, source, signatures={"serving_default": function})
-        content = tf.lite.TFLiteConverter.from_saved_model(source).convert()
-        (path / name).write_bytes(content)
-        files[name] = hashlib.sha256(content).hexdigest()
+        converted[name] = tf.lite.TFLiteConverter.from_saved_model(source).convert()
     metadata = Metadata(
         classes=CLASSES,
         model="svm",
@@ -124,12 +121,18 @@ def _edge_model(folder: Path, shift: int) -> Artifact:
         normalisation="none",
         preprocessing={},
         flip_at_test=False,
-        files=files,
+        files={},
         distance_limit=1.0,
         familiar_share=0.99,
         agreement={},
         disclaimer=DISCLAIMER,
     )
+    path = folder / f"edge-{shift}"
+    path.mkdir()
+    for name, content in converted.items():
+        described = embed(content, metadata.embedded_json)
+        (path / name).write_bytes(described)
+        metadata.files[name] = hashlib.sha256(described).hexdigest()
     (path / FILE_NAME).write_text(metadata.to_json())
     model = EdgeModel()
     model.uri, model.id = str(path), 70 + shift
