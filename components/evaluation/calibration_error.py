@@ -8,6 +8,8 @@ import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation.standard_inputs import unpack
+
 NAME = "expected_calibration_error"
 BIN_COUNTS = "calibration_counts"
 BIN_CONFIDENCES = "calibration_confidences"
@@ -77,24 +79,13 @@ class _Combiner(beam.CombineFn):
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
-        key = self._keys[0]
-        label, probabilities, weight = next(
-            metric_util.to_label_prediction_example_weight(
-                element,
-                eval_config=self._eval_config,
-                model_name=key.model_name,
-                output_name=key.output_name,
-                example_weighted=key.example_weighted,
-                flatten=False,
-                require_single_example_weight=True,
-            )
-        )
+        label, probabilities, weight = unpack(element, self._keys[0], self._eval_config)
         predicted = int(np.argmax(probabilities))
         confidence = float(probabilities[predicted])
         # The last bin holds a confidence of exactly 1 too.
         index = min(int(confidence * self._bins), self._bins - 1)
-        correct = predicted == int(label.item())
-        accumulator[:, index] += float(weight.item()) * np.array([1.0, confidence, correct])
+        correct = predicted == label
+        accumulator[:, index] += weight * np.array([1.0, confidence, correct])
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation.standard_inputs import unpack
 from models.features import CLASSES
 
 NAME = "auc"
@@ -77,19 +78,9 @@ class _Combiner(beam.CombineFn):
     def add_input(
         self, accumulator: _Counts, element: metric_types.StandardMetricInputs
     ) -> _Counts:
-        key = self._keys[0]
-        label, probabilities, _ = next(
-            metric_util.to_label_prediction_example_weight(
-                element,
-                eval_config=self._eval_config,
-                model_name=key.model_name,
-                output_name=key.output_name,
-                example_weighted=key.example_weighted,
-                flatten=False,
-            )
-        )
+        label, probabilities, _ = unpack(element, self._keys[0], self._eval_config)
         for class_id, interval in enumerate(_intervals(probabilities)):
-            accumulator[class_id, class_id == int(label.item()), interval] += 1
+            accumulator[class_id, class_id == label, interval] += 1
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Counts]) -> _Counts:

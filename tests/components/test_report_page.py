@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -457,19 +456,6 @@ def test_the_card_has_the_toolkits_sections(written: Path) -> None:
         "image size up to 256 px: accuracy",
     ):
         assert said in card, said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("NOT RUN in a browser: install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        launched = driver.chromium.launch(executable_path=chromium, args=flags)
-        yield launched
-        launched.close()
 
 
 @pytest.mark.browser
